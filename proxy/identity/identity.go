@@ -1,0 +1,38 @@
+package identity
+
+// AuthType says how somebody reached us.
+type AuthType string
+
+// The ways to be known.
+const (
+	AuthAPIKey    AuthType = "api_key"   // an API key of ours, or of Open WebUI
+	AuthJWT       AuthType = "jwt"       // a token of a configured issuer, or a browser session of Open WebUI
+	AuthForwarded AuthType = "forwarded" // headers of a trusted forwarder
+	AuthAnonymous AuthType = "anonymous" // by address
+)
+
+// Identity is who is calling, as far as it could be verified.
+type Identity struct {
+	// UserKey names the person for queues, buckets and logs: user:<id>,
+	// key:<id> or ip:<address>. The same verified email is one UserKey,
+	// whichever way the person came.
+	UserKey string
+	Name    string // for people: display name, else email, else id
+	Email   string // lower case; empty if unknown
+	Roles   []string
+	Groups  []string // names and ids alike
+	KeyID   string   // of the API key that was used, if any
+
+	AuthType  AuthType
+	Verified  bool // false for open mode's word of mouth and for addresses
+	Forwarder bool // came through a trusted forwarder (or, in open mode, says so)
+	// Nobody is set for traffic of a forwarder that carried no identity: it is
+	// never limited as one person.
+	Nobody    bool
+	Anonymous bool // known by address only
+	IP        string
+
+	Task      string // background task of Open WebUI; empty: interactive
+	MessageID string
+	ChatID    string
+}
