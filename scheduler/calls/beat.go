@@ -1,0 +1,138 @@
+package calls
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"fairlane/scheduler"
+)
+
+const (
+	quietBeats = 3 // beats without news after which a call is asked after
+	lostBeats  = 6 // beats without news after which an answer that began is given up
+	giveUp     = 2 // answers "unknown" in a row after which a call is published again
+	askAtOnce  = 1024
+	// overdue is how long after its deadline a call ends here if no dispatcher
+	// is there to end it.
+	overdue = 3 * time.Second
+)
+
+func (d *Desk) beat(ctx context.Context, done chan struct{}) {
+	defer close(done)
+	ticker := time.NewTicker(d.cfg.Beat)
+	defer ticker.Stop()
+	for {
+		for pool := range d.cfg.Streams {
+			d.say(ctx, pool)
+		}
+		d.askAfterQuiet(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// say tells one dispatcher that this proxy is alive.
+func (d *Desk) say(ctx context.Context, pool string) {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Beat)
+	defer cancel()
+	if err := d.cfg.Bus.Dispatcher(pool).ProxyBeat(ctx, d.cfg.ID, false); err != nil {
+		d.cfg.Logger.Debug("no dispatcher heard the beat", slog.String("pool", pool), slog.Any("error", err))
+	}
+}
+
+// askAfterQuiet looks for calls of which nothing was heard for too long.
+func (d *Desk) askAfterQuiet(ctx context.Context) {
+	now := time.Now()
+	quiet := map[string]map[string]*call{}
+	for _, c := range d.all() {
+		id, ask := c.quiet(now)
+		if !ask {
+			continue
+		}
+		pool := c.sub.Entry.Pool
+		if quiet[pool] == nil {
+			quiet[pool] = map[string]*call{}
+		}
+		if len(quiet[pool]) < askAtOnce {
+			quiet[pool][id] = c
+		}
+	}
+	for pool, calls := range quiet {
+		d.ask(ctx, pool, calls)
+	}
+}
+
+// quiet reports the call's id and whether it is to be asked after. An answer
+// that began and went silent ends here.
+func (c *call) quiet(now time.Time) (string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	silence := now.Sub(c.heard)
+	beat := c.desk.cfg.Beat
+	switch {
+	case c.over || silence < quietBeats*beat:
+		return "", false
+	case c.begun && silence >= lostBeats*beat:
+		c.failLocked(scheduler.Problemf(scheduler.CodeAnswerLost, "the worker that served this answer is gone; please try again"))
+		return "", false
+	case c.begun:
+		return "", false
+	case c.worker == "" && now.After(c.sub.Entry.Deadline.Add(overdue)):
+		p := scheduler.Problemf(scheduler.CodeQueueTimeout, "the request waited past its deadline; please try again later")
+		p.NoRetry = true
+		c.failLocked(p)
+		return "", false
+	default:
+		return c.id, true
+	}
+}
+
+func (d *Desk) ask(ctx context.Context, pool string, calls map[string]*call) {
+	ids := make([]string, 0, len(calls))
+	for id := range calls {
+		ids = append(ids, id)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 4*d.cfg.Beat)
+	defer cancel()
+	notices, err := d.cfg.Bus.Dispatcher(pool).Where(ctx, ids)
+	if err != nil {
+		return // no leader now: the next one is asked
+	}
+	for _, n := range notices {
+		if c := calls[n.ID]; c != nil {
+			delete(calls, n.ID)
+			c.notice(n)
+		}
+	}
+	for _, c := range calls {
+		d.unknown(ctx, c)
+	}
+}
+
+// unknown publishes a call again that the dispatcher does not know, under a new
+// id, because the stream takes a message id only once.
+func (d *Desk) unknown(ctx context.Context, c *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unknown++; c.unknown < giveUp || c.over || c.begun {
+		return
+	}
+	if c.worker != "" {
+		d.cancelAttempt(c.id, c.worker, c.fence)
+		c.worker, c.fence = "", scheduler.Fence{}
+	}
+	fresh := *c.sub
+	fresh.Entry.ID = d.cfg.NewID()
+	d.rename(c, c.id, fresh.Entry.ID)
+	c.sub, c.id = &fresh, fresh.Entry.ID
+	c.heardLocked()
+	d.cfg.Logger.Warn("publishing a request again that the dispatcher lost", slog.String("id", c.id))
+	d.errand(func(context.Context) error {
+		_, err := d.cfg.Streams[fresh.Entry.Pool].Publish(ctx, &fresh.Entry)
+		return err
+	})
+}

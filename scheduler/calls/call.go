@@ -1,0 +1,198 @@
+package calls
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"fairlane/scheduler"
+)
+
+// call is one accepted request. Fields below mu are guarded by it.
+type call struct {
+	desk *Desk
+	wake chan struct{} // holds one token while there may be events
+
+	mu      sync.Mutex
+	id      string
+	sub     *scheduler.Submission
+	events  []scheduler.CallEvent
+	bytes   int // of the data in events
+	granted bool
+	begun   bool // a byte of a backend's answer arrived: no further attempt
+	over    bool // the last event is in events, or the client left
+	fence   scheduler.Fence
+	worker  string
+	seq     uint32    // of the next frame of this fence
+	heard   time.Time // when something was last heard of it
+	unknown int       // times in a row the dispatcher did not know it
+}
+
+func newCall(d *Desk, s *scheduler.Submission) *call {
+	return &call{desk: d, wake: make(chan struct{}, 1), id: s.Entry.ID, sub: s, heard: time.Now()}
+}
+
+// Next implements scheduler.Call.
+func (c *call) Next(ctx context.Context) (scheduler.CallEvent, error) {
+	for {
+		if ev, ok := c.pop(); ok {
+			return ev, nil
+		}
+		select {
+		case <-c.wake:
+		case <-ctx.Done():
+			return scheduler.CallEvent{}, ctx.Err()
+		}
+	}
+}
+
+func (c *call) pop() (scheduler.CallEvent, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.events) == 0 {
+		return scheduler.CallEvent{}, false
+	}
+	ev := c.events[0]
+	c.events = slices.Delete(c.events, 0, 1)
+	if n := len(ev.Data); n > 0 {
+		c.bytes -= n
+		c.desk.buffered.Add(int64(-n))
+	}
+	return ev, true
+}
+
+// pushLocked appends an event and wakes the client's goroutine.
+func (c *call) pushLocked(ev scheduler.CallEvent) {
+	c.events = append(c.events, ev)
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// endLocked appends the last event. The call is unknown from here on.
+func (c *call) endLocked(ev scheduler.CallEvent) {
+	c.over = true
+	c.pushLocked(ev)
+	c.desk.remove(c.id)
+}
+
+// failLocked ends the call with a problem and stops the attempt that runs.
+func (c *call) failLocked(p *scheduler.Problem) {
+	c.endLocked(scheduler.CallEvent{Kind: scheduler.CallProblem, Problem: p})
+	c.desk.recall(c.id, c.sub.Entry.Pool, c.worker, c.fence)
+}
+
+// Cancel implements scheduler.Call.
+func (c *call) Cancel() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.desk.buffered.Add(int64(-c.bytes))
+	c.events, c.bytes = nil, 0
+	if c.over {
+		return
+	}
+	c.over = true
+	c.desk.remove(c.id)
+	c.desk.recall(c.id, c.sub.Entry.Pool, c.worker, c.fence)
+}
+
+// shake answers a handshake; see the package's comment.
+func (c *call) shake(h scheduler.Handshake) *scheduler.Handover {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.over:
+		return &scheduler.Handover{Verdict: scheduler.Gone}
+	case c.begun, c.worker != "" && !h.Fence.Newer(c.fence):
+		return &scheduler.Handover{Verdict: scheduler.Stale}
+	}
+	if c.worker != "" {
+		c.desk.cancelAttempt(c.id, c.worker, c.fence)
+	}
+	c.fence, c.worker, c.seq = h.Fence, h.Worker, 0
+	c.heardLocked()
+	if !c.granted {
+		c.granted = true
+		c.pushLocked(scheduler.CallEvent{Kind: scheduler.CallGranted})
+	}
+	return &scheduler.Handover{Verdict: scheduler.Go, Header: c.sub.Header, Body: c.sub.Body}
+}
+
+func (c *call) heardLocked() { c.heard, c.unknown = time.Now(), 0 }
+
+// frame takes a piece of the answer. False: its attempt does not hold the call.
+func (c *call) frame(f *scheduler.Frame) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over || f.Fence != c.fence || c.worker == "" {
+		return false
+	}
+	c.heardLocked()
+	if f.Seq != c.seq {
+		c.failLocked(scheduler.Problemf(scheduler.CodeAnswerLost, "a part of the answer was lost on the way; please try again"))
+		return true
+	}
+	c.seq++
+	c.takeLocked(f)
+	return true
+}
+
+func (c *call) takeLocked(f *scheduler.Frame) {
+	switch f.Type {
+	case scheduler.FrameHead:
+		c.begun = true
+		c.pushLocked(scheduler.CallEvent{Kind: scheduler.CallHead, Head: f.Head})
+	case scheduler.FrameData:
+		c.dataLocked(f.Data)
+	case scheduler.FrameEnd:
+		c.endLocked(scheduler.CallEvent{Kind: scheduler.CallEnd, End: f.End})
+	case scheduler.FrameErr:
+		c.endLocked(scheduler.CallEvent{Kind: scheduler.CallProblem, Problem: f.Problem, End: f.End})
+	case scheduler.FrameBeat:
+	}
+}
+
+func (c *call) dataLocked(data []byte) {
+	c.begun = true
+	if c.bytes+len(data) > c.desk.cfg.MaxBuffer || c.desk.buffered.Load()+int64(len(data)) > c.desk.cfg.MaxTotal {
+		c.failLocked(scheduler.Problemf(scheduler.CodeOverloaded, "the answer was read too slowly: %d bytes were waiting for this client", c.bytes))
+		return
+	}
+	c.bytes += len(data)
+	c.desk.buffered.Add(int64(len(data)))
+	c.pushLocked(scheduler.CallEvent{Kind: scheduler.CallData, Data: data})
+}
+
+// notice takes what the dispatcher says.
+func (c *call) notice(n scheduler.Notice) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return
+	}
+	c.heardLocked()
+	switch n.Kind {
+	case scheduler.NoticeQueued:
+		c.queuedLocked(n)
+	case scheduler.NoticeGranted:
+	case scheduler.NoticeEnded:
+		if !c.begun { // else the answer that has begun is the end
+			c.endLocked(scheduler.CallEvent{Kind: scheduler.CallProblem, Problem: n.Problem})
+		}
+	}
+}
+
+// queuedLocked keeps only the newest position: nobody wants the older ones.
+func (c *call) queuedLocked(n scheduler.Notice) {
+	if c.begun {
+		return
+	}
+	ev := scheduler.CallEvent{Kind: scheduler.CallQueued, Position: n.Position, ETA: n.ETA}
+	if last := len(c.events) - 1; last >= 0 && c.events[last].Kind == scheduler.CallQueued {
+		c.events[last] = ev
+		return
+	}
+	c.pushLocked(ev)
+}

@@ -1,0 +1,170 @@
+package calls
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"fairlane/scheduler"
+)
+
+// Bus reaches the other roles.
+type Bus interface {
+	Worker(id string) scheduler.Worker
+	Dispatcher(pool string) scheduler.Dispatcher
+}
+
+// Publisher puts entries into a pool's stream.
+type Publisher interface {
+	Publish(ctx context.Context, e *scheduler.Entry) (uint64, error)
+}
+
+// Config is a desk's.
+type Config struct {
+	ID        string               // of this proxy, in every entry
+	NewID     func() string        // makes the id of a request
+	Streams   map[string]Publisher // by pool
+	Bus       Bus
+	Beat      time.Duration // 0: 500 ms
+	MaxBuffer int           // bytes of an answer that wait for one client; 0: 8 MB
+	MaxTotal  int64         // the same over all; 0: 256 MB
+	Logger    *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Beat <= 0 {
+		c.Beat = 500 * time.Millisecond
+	}
+	if c.MaxBuffer <= 0 {
+		c.MaxBuffer = 8 << 20
+	}
+	if c.MaxTotal <= 0 {
+		c.MaxTotal = 256 << 20
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Desk holds the open calls of one proxy. It is the proxy as the other roles
+// see it.
+type Desk struct {
+	cfg      Config
+	buffered atomic.Int64 // bytes that wait for clients, over all calls
+
+	mu    sync.RWMutex
+	calls map[string]*call
+
+	life     sync.Mutex
+	cancel   context.CancelFunc
+	loop     chan struct{}
+	errands  sync.WaitGroup // cancels under way
+	errandsC context.Context
+}
+
+var _ scheduler.Proxy = (*Desk)(nil)
+
+// New makes a desk.
+func New(cfg Config) *Desk {
+	return &Desk{cfg: cfg.withDefaults(), calls: map[string]*call{}}
+}
+
+// ID is the proxy's, as entries carry it.
+func (d *Desk) ID() string { return d.cfg.ID }
+
+// Open is the number of open calls.
+func (d *Desk) Open() int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return len(d.calls)
+}
+
+// Start begins to beat. A second Start is nothing.
+func (d *Desk) Start(ctx context.Context) {
+	d.life.Lock()
+	defer d.life.Unlock()
+	if d.cancel != nil {
+		return
+	}
+	ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	d.errandsC = ctx
+	d.loop = make(chan struct{})
+	go d.beat(ctx, d.loop)
+}
+
+// Stop says goodbye to the dispatchers, waits for cancels that are under way,
+// and ends. A second Stop is nothing.
+func (d *Desk) Stop() {
+	d.life.Lock()
+	defer d.life.Unlock()
+	if d.cancel == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(d.errandsC, time.Second)
+	defer cancel()
+	for pool := range d.cfg.Streams {
+		if err := d.cfg.Bus.Dispatcher(pool).ProxyBeat(ctx, d.cfg.ID, true); err != nil {
+			d.cfg.Logger.Debug("goodbye to the dispatcher failed", slog.String("pool", pool), slog.Any("error", err))
+		}
+	}
+	d.cancel()
+	<-d.loop
+	d.errands.Wait()
+	d.cancel = nil
+}
+
+// Submit publishes the request and opens its call. A Problem says why it was
+// not accepted.
+func (d *Desk) Submit(ctx context.Context, s *scheduler.Submission) (scheduler.Call, error) {
+	stream, ok := d.cfg.Streams[s.Entry.Pool]
+	if !ok {
+		return nil, scheduler.Problemf(scheduler.CodeInternal, "no stream for the pool %q", s.Entry.Pool)
+	}
+	s.Entry.ID, s.Entry.Proxy, s.Entry.Mode = d.cfg.NewID(), d.cfg.ID, scheduler.ModeSync
+	c := newCall(d, s)
+	d.put(c)
+	if _, err := stream.Publish(ctx, &c.sub.Entry); err != nil {
+		c.Cancel() // the publish may have arrived all the same
+		return nil, publishProblem(err)
+	}
+	return c, nil
+}
+
+func (d *Desk) put(c *call) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.calls[c.id] = c
+}
+
+func (d *Desk) get(id string) *call {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.calls[id]
+}
+
+func (d *Desk) remove(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.calls, id)
+}
+
+// rename gives a call a new id: the old one is gone for whoever asks.
+func (d *Desk) rename(c *call, old, id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.calls, old)
+	d.calls[id] = c
+}
+
+func (d *Desk) all() []*call {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	out := make([]*call, 0, len(d.calls))
+	for _, c := range d.calls {
+		out = append(out, c)
+	}
+	return out
+}

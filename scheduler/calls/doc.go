@@ -1,0 +1,24 @@
+// Package calls is the proxy's end of the queue's protocol: the calls whose
+// clients are connected here, their bodies, and what comes back for them.
+//
+// The [Desk] alone fences. A worker that was granted a slot shakes hands before
+// it touches the GPU, and the desk answers
+//
+//	go     if the call is open, no byte of a backend's answer was handed on, and
+//	       the attempt is newer than the one before, whose worker is cancelled;
+//	stale  if a newer attempt holds the call, or its answer has begun;
+//	gone   if the call is unknown or closed: its client is not there any more.
+//
+// So of any number of attempts, by any number of leaders, at most one answers.
+//
+// A call belongs to the goroutine that serves its client ([Call.Next]); frames
+// and notices only append to its buffer and never block. The buffer is bounded
+// by MaxBuffer bytes a call and MaxTotal over all calls: a client that reads
+// slower than its answer comes is cut off, because slowing the backend's reader
+// would free nothing on the GPU.
+//
+// Nothing hangs: the desk beats to every dispatcher; a call of which nothing was
+// heard for three beats is asked after, and, unknown twice, is published again
+// under a new id (the old one answers gone from then on). A call whose answer
+// has begun and which hears nothing for six beats ends in an error.
+package calls
