@@ -12,6 +12,8 @@ type Submission struct {
 	Entry  Entry
 	Header http.Header // what goes to the backend beside the body
 	Body   []byte      // as it goes to the backend; not changed any more
+	// AddedUsage tells that we, not the client, asked for the stream's usage.
+	AddedUsage bool
 }
 
 // CallEventKind is what happened to a call, as the edge sees it.

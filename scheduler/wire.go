@@ -56,6 +56,9 @@ type Handover struct {
 	Verdict Verdict
 	Header  http.Header // what goes to the backend beside the body, content-type above all
 	Body    []byte      // shared, not to be changed
+	// AddedUsage tells that the proxy, not the client, asked for the stream's
+	// usage: the worker takes that chunk out again.
+	AddedUsage bool
 }
 
 // FrameType is the kind of a Frame.
@@ -136,6 +139,7 @@ type Event struct {
 	// Died tells that the backend went down while it had the request.
 	Died    bool     `json:"died,omitempty"`
 	Refused bool     `json:"refused,omitempty"` // the backend could not be reached at all
+	Final   bool     `json:"final,omitempty"`   // another attempt would fare no better
 	Problem *Problem `json:"problem,omitempty"` // what to tell the client if there is no further attempt
 }
 

@@ -117,7 +117,7 @@ func (c *call) shake(h scheduler.Handshake) *scheduler.Handover {
 		c.granted = true
 		c.pushLocked(scheduler.CallEvent{Kind: scheduler.CallGranted})
 	}
-	return &scheduler.Handover{Verdict: scheduler.Go, Header: c.sub.Header, Body: c.sub.Body}
+	return &scheduler.Handover{Verdict: scheduler.Go, Header: c.sub.Header, Body: c.sub.Body, AddedUsage: c.sub.AddedUsage}
 }
 
 func (c *call) heardLocked() { c.heard, c.unknown = time.Now(), 0 }
