@@ -35,3 +35,14 @@ const (
 	ReasonStore        Reason = "store" // JetStream does not answer
 	ReasonShuttingDown Reason = "shutting_down"
 )
+
+// DurationBuckets are the buckets of every histogram of durations: 5 ms to
+// 1,200 s, doubling, in seconds.
+func DurationBuckets() []float64 {
+	const first, last = 0.005, 1200
+	var out []float64
+	for b := first; b < last; b *= 2 {
+		out = append(out, b)
+	}
+	return append(out, last)
+}

@@ -1,0 +1,348 @@
+package calls
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"fairlane/scheduler"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// peers are the other roles, as the tests want them.
+type peers struct {
+	mu        sync.Mutex
+	published []scheduler.Entry
+	cancelled []string // attempts, at the worker
+	recalled  []string // requests, at the dispatcher
+	known     map[string]scheduler.Notice
+	noLeader  bool
+	publish   error
+}
+
+func (p *peers) Publish(_ context.Context, e *scheduler.Entry) (uint64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.published = append(p.published, *e)
+	return uint64(len(p.published)), p.publish
+}
+
+func (p *peers) Worker(id string) scheduler.Worker      { return workerPeer{p, id} }
+func (p *peers) Dispatcher(string) scheduler.Dispatcher { return dispatcherPeer{p} }
+func (p *peers) snapshot() (cancelled, recalled, published string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ids := make([]string, len(p.published))
+	for i, e := range p.published {
+		ids[i] = e.ID
+	}
+	return strings.Join(p.cancelled, " "), strings.Join(p.recalled, " "), strings.Join(ids, " ")
+}
+
+type workerPeer struct {
+	p  *peers
+	id string
+}
+
+func (workerPeer) Grant(*scheduler.Grant, func(error))  {}
+func (workerPeer) Muster(context.Context, string) error { return nil }
+func (w workerPeer) Cancel(_ context.Context, id string, f scheduler.Fence) error {
+	w.p.mu.Lock()
+	defer w.p.mu.Unlock()
+	w.p.cancelled = append(w.p.cancelled, fmt.Sprintf("%s:%s/%d", w.id, id, f.Attempt))
+	return nil
+}
+
+type dispatcherPeer struct{ p *peers }
+
+func (dispatcherPeer) Report(context.Context, *scheduler.Report) error { return nil }
+func (dispatcherPeer) ProxyBeat(context.Context, string, bool) error   { return nil }
+func (d dispatcherPeer) Cancel(_ context.Context, id string) error {
+	d.p.mu.Lock()
+	defer d.p.mu.Unlock()
+	if d.p.noLeader {
+		return scheduler.ErrNotLeader
+	}
+	d.p.recalled = append(d.p.recalled, id)
+	return nil
+}
+
+func (d dispatcherPeer) Where(_ context.Context, ids []string) ([]scheduler.Notice, error) {
+	d.p.mu.Lock()
+	defer d.p.mu.Unlock()
+	if d.p.noLeader {
+		return nil, scheduler.ErrNotLeader
+	}
+	var out []scheduler.Notice
+	for _, id := range ids {
+		if n, ok := d.p.known[id]; ok {
+			out = append(out, n)
+		}
+	}
+	return out, nil
+}
+
+// open starts a desk with one call on it.
+func open(t *testing.T, p *peers) (*Desk, scheduler.Call) {
+	t.Helper()
+	n := 0
+	d := New(Config{ID: "px", Streams: map[string]Publisher{"main": p}, Bus: p, MaxBuffer: 100, NewID: func() string {
+		n++
+		return fmt.Sprintf("r%d", n)
+	}})
+	d.Start(t.Context())
+	t.Cleanup(d.Stop)
+	c, err := d.Submit(t.Context(), &scheduler.Submission{
+		Entry: scheduler.Entry{Pool: "main", Deadline: time.Now().Add(time.Minute)}, Body: []byte("prompt"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, c
+}
+
+func fence(attempt uint32) scheduler.Fence {
+	return scheduler.Fence{Bucket: 1, Revision: 1, Attempt: attempt}
+}
+
+func shake(t *testing.T, d *Desk, id, worker string, attempt uint32) *scheduler.Handover {
+	t.Helper()
+	h, err := d.Handshake(t.Context(), scheduler.Handshake{ID: id, Fence: fence(attempt), Worker: worker})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func frame(typ scheduler.FrameType, attempt, seq uint32) *scheduler.Frame {
+	f := &scheduler.Frame{ID: "r1", Fence: fence(attempt), Seq: seq, Type: typ, Worker: "w1"}
+	switch typ {
+	case scheduler.FrameHead:
+		f.Head = &scheduler.Head{Status: 200}
+	case scheduler.FrameData:
+		f.Data = []byte("data")
+	case scheduler.FrameEnd:
+		f.End = &scheduler.End{Outcome: scheduler.Completed}
+	case scheduler.FrameErr, scheduler.FrameBeat:
+	}
+	return f
+}
+
+func next(t *testing.T, c scheduler.Call) scheduler.CallEvent {
+	t.Helper()
+	ev, err := c.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ev
+}
+
+func TestAnswerComesInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, c := open(t, &peers{})
+		if h := shake(t, d, "r1", "w1", 1); h.Verdict != scheduler.Go || string(h.Body) != "prompt" {
+			t.Fatalf("handover = %+v, want go with the body", h)
+		}
+		for i, typ := range []scheduler.FrameType{scheduler.FrameHead, scheduler.FrameData, scheduler.FrameBeat, scheduler.FrameEnd} {
+			if err := d.Frame(frame(typ, 1, uint32(i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := []scheduler.CallEventKind{scheduler.CallGranted, scheduler.CallHead, scheduler.CallData, scheduler.CallEnd}
+		for _, k := range want {
+			if got := next(t, c).Kind; got != k {
+				t.Fatalf("event %v, want %v", got, k)
+			}
+		}
+		if d.Open() != 0 {
+			t.Errorf("%d calls are open after the end", d.Open())
+		}
+	})
+}
+
+func TestFencing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peers{}
+		d, _ := open(t, p)
+		verdict := func(id, worker string, attempt uint32, want scheduler.Verdict) {
+			t.Helper()
+			if got := shake(t, d, id, worker, attempt).Verdict; got != want {
+				t.Errorf("attempt %d: %s, want %s", attempt, got, want)
+			}
+		}
+		verdict("nobody", "w1", 1, scheduler.Gone)
+		verdict("r1", "w1", 2, scheduler.Go)
+		verdict("r1", "w2", 1, scheduler.Stale) // older
+		verdict("r1", "w2", 2, scheduler.Stale) // the same again
+		verdict("r1", "w2", 3, scheduler.Go)    // newer: the one before is cancelled
+		synctest.Wait()
+		if cancelled, _, _ := p.snapshot(); cancelled != "w1:r1/2" {
+			t.Errorf("cancelled %q", cancelled)
+		}
+		if err := d.Frame(frame(scheduler.FrameHead, 2, 0)); !errors.Is(err, scheduler.ErrUnknownCall) {
+			t.Errorf("a frame of the old attempt: %v", err)
+		}
+		if err := d.Frame(frame(scheduler.FrameHead, 3, 0)); err != nil {
+			t.Error(err)
+		}
+		verdict("r1", "w1", 9, scheduler.Stale) // its answer has begun
+	})
+}
+
+func TestLostFrameEndsTheCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peers{}
+		d, c := open(t, p)
+		shake(t, d, "r1", "w1", 1)
+		next(t, c)
+		if err := d.Frame(frame(scheduler.FrameHead, 1, 0)); err != nil {
+			t.Fatal(err)
+		}
+		next(t, c)
+		if err := d.Frame(frame(scheduler.FrameData, 1, 2)); err != nil {
+			t.Fatal(err)
+		}
+		if ev := next(t, c); ev.Kind != scheduler.CallProblem || ev.Problem.Code != scheduler.CodeAnswerLost {
+			t.Errorf("got %+v, want answer_lost", ev)
+		}
+		synctest.Wait()
+		if cancelled, recalled, _ := p.snapshot(); cancelled != "w1:r1/1" || recalled != "r1" {
+			t.Errorf("cancelled %q, recalled %q", cancelled, recalled)
+		}
+	})
+}
+
+func TestSlowReaderIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, c := open(t, &peers{})
+		shake(t, d, "r1", "w1", 1)
+		for seq := range uint32(2) {
+			f := frame(scheduler.FrameData, 1, seq)
+			f.Data = make([]byte, 60)
+			if err := d.Frame(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		next(t, c) // granted
+		next(t, c) // the first piece
+		if ev := next(t, c); ev.Kind != scheduler.CallProblem || ev.Problem.Code != scheduler.CodeOverloaded {
+			t.Errorf("got %+v, want overloaded", ev)
+		}
+		c.Cancel()
+		if n := d.buffered.Load(); n != 0 {
+			t.Errorf("%d bytes count as waiting after the call", n)
+		}
+	})
+}
+
+func TestCancelIsRepeatedUntilALeaderHearsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peers{noLeader: true}
+		_, c := open(t, p)
+		c.Cancel()
+		c.Cancel()
+		<-time.After(2 * time.Second)
+		p.mu.Lock()
+		p.noLeader = false
+		p.mu.Unlock()
+		<-time.After(2 * time.Second)
+		if _, recalled, _ := p.snapshot(); recalled != "r1" {
+			t.Errorf("recalled %q, want r1 once", recalled)
+		}
+	})
+}
+
+func TestUnknownCallIsPublishedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peers{}
+		d, c := open(t, p)
+		<-time.After(4 * time.Second)
+		_, _, published := p.snapshot()
+		if !strings.HasPrefix(published, "r1 r2") {
+			t.Fatalf("published %q, want r1 and then r2", published)
+		}
+		if v := shake(t, d, "r1", "w1", 1).Verdict; v != scheduler.Gone {
+			t.Errorf("the old id: %s, want gone", v)
+		}
+		latest := published[strings.LastIndex(published, " ")+1:]
+		if v := shake(t, d, latest, "w1", 2).Verdict; v != scheduler.Go {
+			t.Errorf("the new id %s: %s, want go", latest, v)
+		}
+		if ev := next(t, c); ev.Kind != scheduler.CallGranted {
+			t.Errorf("got %+v, want granted", ev)
+		}
+		c.Cancel()
+	})
+}
+
+func TestKnownCallIsNotPublishedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peers{known: map[string]scheduler.Notice{"r1": {ID: "r1", Kind: scheduler.NoticeQueued, Position: 7, ETA: time.Second}}}
+		_, c := open(t, p)
+		<-time.After(20 * time.Second)
+		if _, _, published := p.snapshot(); published != "r1" {
+			t.Errorf("published %q, want r1 once", published)
+		}
+		if ev := next(t, c); ev.Kind != scheduler.CallQueued || ev.Position != 7 {
+			t.Errorf("got %+v, want position 7", ev)
+		}
+		c.Cancel()
+	})
+}
+
+func TestSilenceAfterTheFirstByteEndsTheCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, c := open(t, &peers{})
+		shake(t, d, "r1", "w1", 1)
+		if err := d.Frame(frame(scheduler.FrameHead, 1, 0)); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		next(t, c)
+		next(t, c)
+		if ev := next(t, c); ev.Kind != scheduler.CallProblem || ev.Problem.Code != scheduler.CodeAnswerLost {
+			t.Errorf("got %+v, want answer_lost", ev)
+		}
+		if took := time.Since(start); took < 3*time.Second || took > 4*time.Second {
+			t.Errorf("given up after %s, want about 6 beats of 500 ms", took)
+		}
+	})
+}
+
+func TestNobodyAnswersUntilTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c := open(t, &peers{noLeader: true})
+		ev := next(t, c)
+		if ev.Kind != scheduler.CallProblem || ev.Problem.Code != scheduler.CodeQueueTimeout || !ev.Problem.NoRetry {
+			t.Errorf("got %+v, want queue_timeout without a retry", ev)
+		}
+	})
+}
+
+func TestRefusedPublish(t *testing.T) {
+	p := &peers{publish: errors.New("no answer")}
+	d := New(Config{ID: "px", Streams: map[string]Publisher{"main": p}, Bus: p, NewID: func() string { return "r1" }})
+	d.Start(t.Context())
+	defer d.Stop()
+	_, err := d.Submit(t.Context(), &scheduler.Submission{Entry: scheduler.Entry{Pool: "main"}})
+	var problem *scheduler.Problem
+	if !errors.As(err, &problem) || problem.Reason != scheduler.ReasonStore || d.Open() != 0 {
+		t.Errorf("got %v with %d calls open, want a refusal for the store", err, d.Open())
+	}
+}
+
+func TestStopTwice(t *testing.T) {
+	d := New(Config{ID: "px", Bus: &peers{}})
+	d.Start(t.Context())
+	d.Start(t.Context())
+	d.Stop()
+	d.Stop()
+}
