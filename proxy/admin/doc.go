@@ -1,0 +1,10 @@
+// Package admin is the port for those who run fairlane: /metrics, pprof and the
+// admin API. It is never the edge: people's requests do not come here.
+//
+// Without tokens it answers on loopback only, and only to requests that name a
+// loopback host, so that a page in the administrator's browser can't reach it
+// under a name of its own (DNS rebinding). With tokens every path but /healthz
+// asks for one, as a bearer. A viewer may look; an operator may also change.
+//
+//	GET /api/v1/status   what runs here: roles, pools, backends, identity findings
+package admin

@@ -1,0 +1,84 @@
+package admin
+
+import "time"
+
+// Status is what GET /api/v1/status answers.
+type Status struct {
+	Version   string     `json:"version"`
+	Revision  string     `json:"revision"`
+	StartedAt time.Time  `json:"started_at"`
+	Roles     []string   `json:"roles"`
+	Draining  bool       `json:"draining"`
+	NATS      NATS       `json:"nats"`
+	Pools     []Pool     `json:"pools"`
+	Identity  Identity   `json:"identity"`
+	Config    ConfigFile `json:"config"`
+	OpenCalls int        `json:"open_calls"`
+}
+
+// NATS is the store's state.
+type NATS struct {
+	Embedded bool   `json:"embedded"`
+	Up       bool   `json:"up"`
+	Detail   string `json:"detail,omitempty"`
+}
+
+// ConfigFile is the configuration's state.
+type ConfigFile struct {
+	Path     string    `json:"path,omitempty"`
+	LoadedAt time.Time `json:"loaded_at"`
+	Error    string    `json:"error,omitempty"` // why the newest file was not taken
+}
+
+// Pool is one pool as this process sees it.
+type Pool struct {
+	Name     string    `json:"name"`
+	Leading  bool      `json:"leading"` // this process holds the lease
+	Classes  []Class   `json:"classes,omitempty"`
+	Backends []Backend `json:"backends"`
+	Suspects []Suspect `json:"suspects,omitempty"`
+}
+
+// Class is the state of a class's queue, from the leader.
+type Class struct {
+	Name          string  `json:"name"`
+	Waiting       int     `json:"waiting"`
+	Running       int     `json:"running"` // sequences
+	OldestSeconds float64 `json:"oldest_seconds"`
+}
+
+// Backend is one backend.
+type Backend struct {
+	URL         string   `json:"url"`
+	Up          bool     `json:"up"`
+	Detail      string   `json:"detail,omitempty"`
+	Models      []string `json:"models,omitempty"`
+	Slots       int      `json:"slots,omitempty"`
+	Running     int      `json:"running"` // sequences of ours
+	KVTokens    int      `json:"kv_tokens,omitempty"`
+	KVHeld      int      `json:"kv_held_tokens"`
+	Scraped     bool     `json:"scraped"` // its /metrics is understood
+	PrefixCache bool     `json:"prefix_cache"`
+}
+
+// Suspect is a request that was in flight at two deaths of a backend.
+type Suspect struct {
+	RequestID   string    `json:"request_id"`
+	UserKey     string    `json:"user_key"`
+	Model       string    `json:"model"`
+	InputTokens int       `json:"input_tokens"`
+	At          time.Time `json:"at"`
+}
+
+// Identity is what arrives of who is calling.
+type Identity struct {
+	OpenMode bool      `json:"open_mode"` // nothing is verified
+	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Finding is a setting that seems to be missing.
+type Finding struct {
+	Forwarder string `json:"forwarder"`
+	Problem   string `json:"problem"`
+	Remedy    string `json:"remedy"`
+}
