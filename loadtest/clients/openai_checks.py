@@ -70,6 +70,7 @@ def chat_stream_helper():
     def read():
         with client.chat.completions.stream(model=MODEL, messages=HELLO, max_tokens=16, extra_body={"ignore_eos": True}) as stream:
             kinds.update(event.type for event in stream)
+            stream.get_final_completion()
 
     kinds = set()
     error = raises(openai.LengthFinishReasonError, read)  # what the helper makes of an answer that max_tokens cut
