@@ -1,0 +1,22 @@
+// Package openai knows the wire: which paths there are, what a request asks
+// for, how an answer is framed, and what an error looks like. It imports
+// nothing of the house and keeps no state between requests.
+//
+// A body is looked at once and never decoded into values ([Scan]): what the
+// scheduler needs to know is counted on the way, and the byte ranges of the
+// top-level fields are kept, so that [Request.Rewrite] changes those fields and
+// leaves every other byte alone. The look is strict where two readers could
+// otherwise see two requests: duplicate names and invalid UTF-8 are errors
+// (RFC 8259, section 4, leaves both open; RFC 7493 forbids them).
+//
+// A stream is split into events (WHATWG HTML, section 9.2, "Server-sent
+// events") by [Splitter] and passes [StreamFilter], which counts, and changes
+// two things only: an `event` key of the backend is dropped, for some clients
+// run what is in it, and a usage chunk that nobody but us asked for is taken
+// out.
+//
+// The filter does not parse what it need not. Inside a JSON string a quote is
+// always escaped, so the bytes `"name"` can only be a member's name or a whole
+// string: most events are dealt with by looking for such bytes. Only where one
+// is found is the event walked member by member.
+package openai
