@@ -1,0 +1,302 @@
+package policy
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// key is one that a rule may set.
+type key int
+
+const (
+	keyClass key = iota
+	keyWeight
+	keyLimits
+	keyTokens
+	keySizes
+	keyMaxRunning
+	keyMaxQueued
+	keyMaxSequences
+	keyMaxWait
+	keyMaySetPriority
+	keyAllowFields
+	keyPrefixCache
+	numKeys
+)
+
+const allKeys = 1<<numKeys - 1
+
+// Policy is a compiled configuration. It is immutable and safe for concurrent use.
+type Policy struct {
+	rules    []rule // the last one is built in
+	maxSlots map[string]int
+}
+
+// class is a Class with what follows from it.
+type class struct {
+	Class
+	name string
+	rank int
+}
+
+// rule is a Rule made fit for walking: what it sets as a mask, its values plain.
+type rule struct {
+	sets   uint16
+	checks []check
+
+	class          *class
+	weight         float64
+	limits, tokens *Limits
+	sizes          sizes
+	maxRunning     int
+	maxQueued      int
+	maxSequences   int
+	maxWait        time.Duration // 0: the class's
+	maySetPriority bool
+	allowFields    []string
+	isolated       bool
+	shared         bool
+
+	label                    string // its name, or what its when says
+	requestScope, tokenScope string
+	position                 int // in the configured list
+	builtIn                  bool
+}
+
+type sizes struct {
+	Sizes
+	scopes [3]string // light, medium, heavy
+}
+
+// New checks and compiles a configuration. The error joins all that is wrong, each
+// with the path of its key.
+func New(cfg Config) (*Policy, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	classes := rank(cfg.Classes)
+	p := &Policy{maxSlots: maps.Clone(cfg.MaxSlots), rules: make([]rule, 0, len(cfg.Rules)+1)}
+	for i := range cfg.Rules {
+		r := compile(&cfg.Rules[i], classes, cfg.Sizes)
+		r.position = i
+		p.rules = append(p.rules, r)
+	}
+	p.rules = append(p.rules, compileBuiltIn(&cfg, classes))
+	return p, nil
+}
+
+// rank orders classes by weight, the heaviest 0.
+func rank(cfg map[string]Class) map[string]*class {
+	weights := make([]float64, 0, len(cfg))
+	for _, c := range cfg {
+		weights = append(weights, c.Weight)
+	}
+	slices.SortFunc(weights, func(a, b float64) int { return cmp.Compare(b, a) })
+	weights = slices.Compact(weights)
+	out := make(map[string]*class, len(cfg))
+	for name, c := range cfg {
+		out[name] = &class{Class: c, name: name, rank: slices.Index(weights, c.Weight)}
+	}
+	return out
+}
+
+func compileBuiltIn(cfg *Config, classes map[string]*class) rule {
+	last := BuiltIn()
+	last.Class, last.Sizes, last.MaxQueued = &cfg.DefaultClass, &Sizes{}, &cfg.MaxQueuedPerUser
+	r := compile(&last, classes, cfg.Sizes)
+	r.sets, r.builtIn = allKeys, true
+	return r
+}
+
+func compile(in *Rule, classes map[string]*class, global Sizes) rule {
+	r := rule{checks: compileWhen(&in.When), shared: in.Shared, limits: in.Limits, tokens: in.Tokens}
+	r.label = label(in)
+	r.requestScope, r.tokenScope = "requests/"+r.label, "tokens/"+r.label
+	r.mark(keyLimits, in.Limits != nil)
+	r.mark(keyTokens, in.Tokens != nil)
+	if in.Class != nil {
+		r.class = classes[*in.Class]
+		r.mark(keyClass, true)
+	}
+	if in.Sizes != nil {
+		r.sizes.Sizes = in.Sizes.over(global)
+		for i, size := range []string{SizeLight, SizeMedium, SizeHeavy} {
+			r.sizes.scopes[i] = "size/" + size + "/" + r.label
+		}
+		r.mark(keySizes, true)
+	}
+	if in.AllowFields != nil {
+		r.allowFields = slices.Clone(in.AllowFields)
+		r.mark(keyAllowFields, true)
+	}
+	if in.PrefixCache != nil {
+		r.isolated = *in.PrefixCache == CacheIsolated
+		r.mark(keyPrefixCache, true)
+	}
+	take(&r, keyWeight, &r.weight, in.Weight)
+	take(&r, keyMaxRunning, &r.maxRunning, in.MaxRunning)
+	take(&r, keyMaxQueued, &r.maxQueued, in.MaxQueued)
+	take(&r, keyMaxSequences, &r.maxSequences, in.MaxSequences)
+	take(&r, keyMaxWait, &r.maxWait, in.MaxWait)
+	take(&r, keyMaySetPriority, &r.maySetPriority, in.MaySetPriority)
+	return r
+}
+
+func (r *rule) mark(k key, set bool) {
+	if set {
+		r.sets |= 1 << k
+	}
+}
+
+func take[T any](r *rule, k key, to, from *T) {
+	if from != nil {
+		*to = *from
+		r.mark(k, true)
+	}
+}
+
+// label is the part of a bucket's key that tells whose rule it is: the rule's
+// name, or what its when says in a fixed order. A long one is replaced by its hash.
+func label(in *Rule) string {
+	const long = 80
+	if in.Name != "" {
+		return in.Name
+	}
+	text := in.When.String()
+	if len(text) <= long {
+		return text
+	}
+	sum := sha256.Sum256([]byte(text))
+	return text[:strings.IndexByte(text, '=')] + "=#" + hex.EncodeToString(sum[:8])
+}
+
+// field is one that a condition may ask about.
+type field int
+
+const (
+	fieldUser field = iota
+	fieldEmail
+	fieldKey
+	fieldRole
+	fieldGroup
+	fieldModel
+	fieldEndpoint
+	fieldTask
+	fieldAuthType
+	fieldIP
+	fieldAnonymous
+)
+
+// conditions are the lists of a When with their names, in a fixed order.
+func (w *When) conditions() []condition {
+	return []condition{
+		{"user", fieldUser, w.User},
+		{"email", fieldEmail, w.Email},
+		{"key", fieldKey, w.Key},
+		{"role", fieldRole, w.Role},
+		{"group", fieldGroup, w.Group},
+		{"model", fieldModel, w.Model},
+		{"endpoint", fieldEndpoint, w.Endpoint},
+		{"task", fieldTask, w.Task},
+		{"auth_type", fieldAuthType, w.AuthType},
+		{"ip", fieldIP, w.IP},
+	}
+}
+
+type condition struct {
+	name   string
+	field  field
+	values []string
+}
+
+// String is the conditions in a fixed order, whatever the order in the file;
+// `*` if there are none.
+func (w *When) String() string {
+	var parts []string
+	for _, c := range w.conditions() {
+		if len(c.values) > 0 {
+			values := slices.Clone(c.values)
+			slices.Sort(values)
+			parts = append(parts, c.name+"="+strings.Join(slices.Compact(values), ","))
+		}
+	}
+	switch {
+	case w.Anonymous != nil && *w.Anonymous:
+		parts = append(parts, "anonymous=true")
+	case w.Anonymous != nil:
+		parts = append(parts, "anonymous=false")
+	case len(parts) == 0:
+		return "*"
+	}
+	return strings.Join(parts, " ")
+}
+
+// check is one condition of a rule.
+type check struct {
+	field field
+	few   []string            // short lists are compared one by one
+	many  map[string]struct{} // long ones looked up
+	ip    []netip.Prefix
+	want  bool // fieldAnonymous
+}
+
+func compileWhen(w *When) []check {
+	var out []check
+	if w.Anonymous != nil {
+		out = append(out, check{field: fieldAnonymous, want: *w.Anonymous})
+	}
+	for _, c := range w.conditions() {
+		if len(c.values) > 0 {
+			out = append(out, compileList(c))
+		}
+	}
+	return out
+}
+
+func compileList(c condition) check {
+	const few = 4
+	out := check{field: c.field}
+	for _, v := range c.values {
+		switch c.field {
+		case fieldIP:
+			if prefix, err := parsePrefix(v); err == nil { // validate has seen them
+				out.ip = append(out.ip, prefix)
+			}
+			continue
+		case fieldEmail:
+			v = strings.ToLower(v)
+		case fieldUser:
+			if lower := strings.ToLower(v); strings.Contains(v, "@") && lower != v {
+				out.few = append(out.few, lower)
+			}
+		}
+		out.few = append(out.few, v)
+	}
+	if len(out.few) > few {
+		out.many = make(map[string]struct{}, len(out.few))
+		for _, v := range out.few {
+			out.many[v] = struct{}{}
+		}
+	}
+	return out
+}
+
+// parsePrefix reads a CIDR, or an address as the prefix of its own.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if prefix, err := netip.ParsePrefix(s); err == nil {
+		return prefix.Masked(), nil
+	}
+	addr, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Prefix{}, errors.New("is neither an address nor a CIDR")
+	}
+	addr = addr.Unmap().WithZone("")
+	return netip.PrefixFrom(addr, addr.BitLen()), nil
+}

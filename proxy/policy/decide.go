@@ -1,0 +1,207 @@
+package policy
+
+import (
+	"fairlane/proxy/identity"
+	"fairlane/scheduler"
+	"math/bits"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// subject is what conditions are checked against.
+type subject struct {
+	id     *identity.Identity
+	q      *Query
+	person string // the user key without `user:`; empty: no person
+	task   string
+}
+
+// Decide says what a request gets. It is refused here only if it becomes more
+// sequences than its caller may ask for at once.
+func (p *Policy) Decide(id *identity.Identity, q *Query) (*Decision, *scheduler.Problem) {
+	s := subject{id: id, q: q, task: id.Task}
+	if person, ok := strings.CutPrefix(id.UserKey, "user:"); ok {
+		s.person = person
+	}
+	if s.task == "" && id.Forwarder && q.TaskPrompt != "" {
+		s.task = GuessTask(q.TaskPrompt)
+	}
+	d := &Decision{policy: p, Task: s.task}
+	p.walk(&s, &d.from)
+	p.fill(d, q)
+	if id.Nobody {
+		d.MaxRunning, d.MaxQueued = 0, 0
+	} else {
+		p.buckets(d, id.UserKey)
+	}
+	return d, d.check(q)
+}
+
+// walk notes for each key the first rule that matches and sets it.
+func (p *Policy) walk(s *subject, from *[numKeys]int16) {
+	missing := uint16(allKeys)
+	for i := range p.rules {
+		r := &p.rules[i]
+		news := r.sets & missing
+		if news == 0 || !r.matches(s) {
+			continue
+		}
+		missing &^= news
+		for ; news != 0; news &= news - 1 {
+			from[bits.TrailingZeros16(news)] = int16(i) //nolint:gosec // validate bounds the number of rules
+		}
+		if missing == 0 {
+			return
+		}
+	}
+}
+
+func (p *Policy) by(d *Decision, k key) *rule { return &p.rules[d.from[k]] }
+
+func (p *Policy) fill(d *Decision, q *Query) {
+	class := p.by(d, keyClass).class
+	d.Class, d.ClassWeight, d.EngineRank = class.name, class.Weight, class.rank
+	d.MaxWait = class.MaxWait
+	if wait := p.by(d, keyMaxWait).maxWait; wait > 0 {
+		d.MaxWait = wait
+	}
+	d.UserWeight = p.by(d, keyWeight).weight
+	d.MaxRunning = p.by(d, keyMaxRunning).maxRunning
+	d.MaxQueued = p.by(d, keyMaxQueued).maxQueued
+	d.MaxSequences = p.by(d, keyMaxSequences).maxSequences
+	if slots := p.maxSlots[q.Pool]; slots > 0 {
+		d.MaxSequences = min(d.MaxSequences, slots)
+	}
+	if d.MaySetPriority = p.by(d, keyMaySetPriority).maySetPriority; d.MaySetPriority {
+		d.Priority = q.Priority
+	}
+	d.AllowFields = p.by(d, keyAllowFields).allowFields
+	d.Isolated = p.by(d, keyPrefixCache).isolated
+	if d.Task == "" && q.Endpoint.Generates() && !q.Endpoint.Audio() {
+		d.Size = p.by(d, keySizes).sizes.of(q)
+	}
+}
+
+// of is the heaviest size that matches.
+func (s *sizes) of(q *Query) string {
+	tokens := q.MaxTokens
+	if tokens == 0 {
+		tokens = q.ExpectedTokens
+	}
+	switch {
+	case s.Heavy.matches(q.InputChars, tokens):
+		return SizeHeavy
+	case s.Medium.matches(q.InputChars, tokens):
+		return SizeMedium
+	default:
+		return SizeLight
+	}
+}
+
+// row is the limits of a size and the scope of their buckets.
+func (s *sizes) row(size string) (*Limits, string) {
+	switch size {
+	case SizeHeavy:
+		return s.Heavy.Limits, s.scopes[2]
+	case SizeMedium:
+		return s.Medium.Limits, s.scopes[1]
+	default:
+		return s.Light.Limits, s.scopes[0]
+	}
+}
+
+func (p *Policy) buckets(d *Decision, user string) {
+	d.Buckets = d.store[:0]
+	r := p.by(d, keyLimits)
+	d.add(Requests, r.limits, r.requestScope, r.owner(user))
+	r = p.by(d, keyTokens)
+	d.add(Tokens, r.tokens, r.tokenScope, r.owner(user))
+	if d.Size != "" {
+		r = p.by(d, keySizes)
+		limits, scope := r.sizes.row(d.Size)
+		d.add(BySize, limits, scope, r.owner(user))
+	}
+}
+
+func (r *rule) owner(user string) string {
+	if r.shared {
+		return ""
+	}
+	return user
+}
+
+func (d *Decision) add(kind BucketKind, l *Limits, scope, owner string) {
+	if l != nil && len(l.Set) > 0 {
+		d.Buckets = append(d.Buckets, Bucket{Kind: kind, Scope: scope, Owner: owner, Limits: l.Set, Text: l.Text})
+	}
+}
+
+func (d *Decision) check(q *Query) *scheduler.Problem {
+	if q.Sequences <= d.MaxSequences {
+		return nil
+	}
+	problem := scheduler.Problemf(scheduler.CodeRequestTooLarge,
+		"this request makes %d answers at once, and %d is the most you may ask for: lower n, or send fewer prompts in one request", q.Sequences, d.MaxSequences)
+	problem.Param = "n"
+	return problem
+}
+
+func (r *rule) matches(s *subject) bool {
+	for i := range r.checks {
+		if !r.checks[i].holds(s) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *check) holds(s *subject) bool {
+	switch c.field {
+	case fieldUser:
+		return c.has(s.id.ID) || c.has(s.person)
+	case fieldEmail:
+		return c.has(s.id.Email)
+	case fieldKey:
+		return c.has(s.id.KeyID)
+	case fieldRole:
+		return c.any(s.id.Roles)
+	case fieldGroup:
+		return c.any(s.id.Groups)
+	case fieldModel:
+		return c.has(s.q.Model) || c.has(s.q.Alias)
+	case fieldEndpoint:
+		return c.has(string(s.q.Endpoint))
+	case fieldTask:
+		return c.has(s.task)
+	case fieldAuthType:
+		return c.has(string(s.id.AuthType))
+	case fieldIP:
+		return c.covers(s.id.Addr)
+	default:
+		return s.id.Anonymous == c.want
+	}
+}
+
+// has never finds the empty string, which is what is not known.
+func (c *check) has(v string) bool {
+	if v == "" {
+		return false
+	}
+	if c.many != nil {
+		_, ok := c.many[v]
+		return ok
+	}
+	return slices.Contains(c.few, v)
+}
+
+func (c *check) any(values []string) bool { return slices.ContainsFunc(values, c.has) }
+
+func (c *check) covers(addr netip.Addr) bool {
+	for _, prefix := range c.ip {
+		if prefix.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}

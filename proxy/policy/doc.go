@@ -1,0 +1,40 @@
+// Package policy turns who is calling and what they ask for into what they get:
+// a class, a weight, bounds, limits.
+//
+// # The rules
+//
+// Rules stand in a list. For every key (class, limits, weight, …) the first rule
+// from the top that matches the request and sets that key gives its value: so
+// one rule may give the class and another, further down, the limits. The last
+// rule is built in, matches everything and sets every key. The conditions of a
+// rule must all hold; of the list of one condition any value will do.
+//
+// What a rule sets as `limits` and `tokens` are buckets. A bucket belongs to a
+// person and to the rule's name, or else to what its `when` says, so two rules
+// with the same `when` have one bucket, and background tasks, which have rules
+// of their own, have buckets of their own. With `shared` all who match the rule
+// draw from one bucket.
+//
+// # Sizes
+//
+// A request that generates is light, medium or heavy: the heaviest row of which
+// any condition holds. Its size has a bucket of its own per person, beside the
+// person's. A background task has no size, for nobody asked for it; a request
+// without max_tokens counts as what is expected of its user.
+//
+// # Tasks
+//
+// Open WebUI asks for titles, tags and follow-up questions beside the chat. Its
+// task header says so; where that header is missing, the traffic of a forwarder
+// is recognised by the prompt, see [GuessTask]. Nobody else's is: a person who
+// writes such a prompt to the API means it.
+//
+// # Nobody
+//
+// Traffic of a forwarder that carries no identity is many people. It gets a class
+// and a weight, but no bucket, no bound on what runs and none on what waits.
+//
+// A [Policy] never changes: whoever reloads the configuration makes a new one and
+// swaps the pointer. [Policy.Decide] walks the list once and allocates nothing
+// but its answer.
+package policy
