@@ -1,0 +1,171 @@
+package openai
+
+import (
+	"bytes"
+	"unicode/utf8"
+)
+
+// taskMark begins the prompts of Open WebUI's background tasks.
+const taskMark = `"### Task:`
+
+// batch reads the list of conversations of /v1/chat/completions/batch.
+func (s *scanner) batch() error {
+	if s.dec.PeekKind() != '[' {
+		return s.wrongNext("messages", "a list of conversations")
+	}
+	s.prompts = 0
+	return s.array(func() error {
+		s.prompts++
+		return s.conversation("messages")
+	})
+}
+
+// conversation reads a list of messages.
+func (s *scanner) conversation(name string) error {
+	if s.dec.PeekKind() != '[' {
+		return s.wrongNext(name, "a list of messages")
+	}
+	return s.array(func() error {
+		if s.dec.PeekKind() != '{' {
+			return s.wrongNext(name, "a list of messages, each an object")
+		}
+		return s.message()
+	})
+}
+
+// message reads one; who says it may be told after what is said.
+func (s *scanner) message() error {
+	s.messages++
+	var role string
+	var said []byte
+	err := s.object(func(name []byte) error {
+		switch string(name) {
+		case "role":
+			text, err := s.text("role")
+			role = text
+			return err
+		case "content":
+			start := s.valueStart()
+			if err := s.content(); err != nil {
+				return err
+			}
+			said = s.body[start:s.dec.InputOffset()]
+			return nil
+		default:
+			return s.contentMember(name)
+		}
+	})
+	switch role {
+	case "system", "developer":
+		s.hash.add(said)
+	case "user":
+		s.task = s.task || bytes.HasPrefix(said, []byte(taskMark))
+	}
+	return err
+}
+
+// content counts what the model will read: a string, or a list or object with
+// strings where the APIs put text.
+func (s *scanner) content() error {
+	switch s.dec.PeekKind() {
+	case '"':
+		raw, err := s.value()
+		if err == nil {
+			chars, n := textSize(raw)
+			s.r.InputChars += chars
+			s.r.InputBytes += n
+		}
+		return err
+	case '[':
+		return s.array(s.content)
+	case '{':
+		return s.object(s.contentMember)
+	case '0':
+		s.r.InputTokens++
+		return s.skip()
+	default:
+		return s.skip()
+	}
+}
+
+func (s *scanner) contentMember(name []byte) error {
+	switch string(name) {
+	case "text", "content", "output", "refusal", "reasoning", "reasoning_content", "thinking", "summary":
+		return s.content()
+	case "arguments", "input", "tool_calls": // as written; no text of a person
+		raw, err := s.value()
+		s.r.InputBytes += len(raw)
+		return err
+	case "image_url", "source", "image":
+		s.r.Images++
+		return s.skip()
+	default:
+		return s.skip()
+	}
+}
+
+// prompt reads what /v1/completions takes: a text, a list of token ids, or a
+// list of either.
+func (s *scanner) prompt() error {
+	if s.dec.PeekKind() != '[' {
+		return s.content()
+	}
+	var flat, listed int
+	err := s.array(func() error {
+		if s.dec.PeekKind() == '0' {
+			flat = 1
+		} else {
+			listed++
+		}
+		return s.content()
+	})
+	s.prompts = flat + listed
+	return err
+}
+
+// textSize is the length of a JSON string's text in code points and in bytes.
+func textSize(raw []byte) (chars, size int) {
+	raw = raw[1 : len(raw)-1]
+	chars, size = utf8.RuneCount(raw), len(raw)
+	for {
+		i := bytes.IndexByte(raw, '\\')
+		if i < 0 {
+			return chars, size
+		}
+		written, read := escape(raw[i:])
+		chars -= written - 1
+		size -= written - read
+		raw = raw[i+written:]
+	}
+}
+
+// escape is the length of the escape that b begins with, and of the character
+// that it stands for.
+func escape(b []byte) (written, read int) {
+	if b[1] != 'u' {
+		return 2, 1
+	}
+	switch r := hex4(b[2:6]); {
+	case 0xD800 <= r && r < 0xDC00:
+		return 12, 4 // the decoder has seen the other half
+	case r < 0x80:
+		return 6, 1
+	case r < 0x800:
+		return 6, 2
+	default:
+		return 6, 3
+	}
+}
+
+func hex4(b []byte) (r rune) {
+	for _, c := range b {
+		switch {
+		case c <= '9':
+			c -= '0'
+		default:
+			c = c&^0x20 - 'A' + 10
+		}
+		r = r<<4 | rune(c)
+	}
+	return r
+}

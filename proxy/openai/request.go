@@ -1,0 +1,69 @@
+package openai
+
+import (
+	"bytes"
+	"mime"
+	"strings"
+)
+
+// Request is what a scheduler and a policy need to know of a body. Counts are
+// of all prompts together.
+type Request struct {
+	Endpoint     Endpoint
+	Model        string // as the client wrote it; empty: it named none
+	Stream       bool
+	IncludeUsage bool // the client asked for the usage of its stream
+	MaxTokens    int  // output bound of one sequence; 0: none was set
+	Sequences    int  // at the backend, at least 1
+	InputChars   int  // Unicode code points of the text in messages or prompt
+	InputBytes   int  // bytes, as UTF-8, that become tokens: text, tools and system
+	InputTokens  int  // prompts that came as token ids
+	Images       int
+	PrefixHash   uint64 // of tools and system message, the same in every process; 0: none
+	TaskHint     bool   // looks like a background task of Open WebUI
+
+	body    []byte
+	members []member // of the top level, in order
+	form    *form    // instead of members
+	end     int      // index of the closing brace
+}
+
+// Scan looks at a body once. The body must not change while the Request is in
+// use. An error is always an [*Error].
+func Scan(e Endpoint, contentType string, body []byte) (*Request, error) {
+	media, params, err := mediaType(contentType)
+	body = bytes.TrimPrefix(body, []byte("\uFEFF"))
+	r := &Request{Endpoint: e, Sequences: 1, body: body}
+	switch {
+	case err != nil:
+		return nil, invalid("", "the Content-Type header cannot be read")
+	case e.Audio() && media != "multipart/form-data":
+		return nil, invalid("", "the body has to be multipart/form-data, with the fields file and model")
+	case e.Audio():
+		if err := r.scanForm(params["boundary"]); err != nil {
+			return nil, err
+		}
+		return r, nil
+	case media != "application/json":
+		return nil, invalid("", "the body has to be JSON, sent with the header Content-Type: application/json")
+	}
+	s := newScanner(r)
+	if err := s.run(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// mediaType is mime.ParseMediaType, without its work in the usual case.
+func mediaType(contentType string) (string, map[string]string, error) {
+	if contentType == "application/json" || contentType == "" {
+		return contentType, nil, nil
+	}
+	media, params, err := mime.ParseMediaType(contentType)
+	return strings.ToLower(media), params, err
+}
+
+// AddsUsage reports whether the usage of the stream has to be asked for.
+func (r *Request) AddsUsage() bool {
+	return r.Stream && !r.IncludeUsage && r.Endpoint.reportsUsageIfAsked()
+}
