@@ -1,5 +1,7 @@
 package openai
 
+import "strconv"
+
 // field reads the value of a top-level member.
 func (s *scanner) field(name []byte) error {
 	switch string(name) {
@@ -13,6 +15,8 @@ func (s *scanner) field(name []byte) error {
 		return s.streamOptions()
 	case "tools", "functions":
 		return s.tools()
+	case "priority":
+		return s.priority()
 	}
 	switch s.r.Endpoint {
 	case Chat, ChatBatch, Messages:
@@ -137,5 +141,18 @@ func (s *scanner) hashed(f func() error) error {
 		return err
 	}
 	s.hash.add(s.body[start:s.dec.InputOffset()])
+	return nil
+}
+
+// priority is ours to judge, not to complain about: whoever may not set it may
+// send anything.
+func (s *scanner) priority() error {
+	raw, err := s.value()
+	if err != nil {
+		return err
+	}
+	if v, err := strconv.ParseInt(string(raw), 10, 32); err == nil {
+		s.r.Priority = int(v)
+	}
 	return nil
 }

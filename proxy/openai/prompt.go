@@ -3,10 +3,14 @@ package openai
 import (
 	"bytes"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
-// taskMark begins the prompts of Open WebUI's background tasks.
-const taskMark = `"### Task:`
+const (
+	taskMark  = "### Task:" // begins the prompts of Open WebUI's background tasks
+	taskBytes = 200         // of such a prompt that are kept
+)
 
 // batch reads the list of conversations of /v1/chat/completions/batch.
 func (s *scanner) batch() error {
@@ -59,9 +63,27 @@ func (s *scanner) message() error {
 	case "system", "developer":
 		s.hash.add(said)
 	case "user":
-		s.task = s.task || bytes.HasPrefix(said, []byte(taskMark))
+		s.task = taskPrompt(said)
 	}
 	return err
+}
+
+// taskPrompt is the beginning of the text of a JSON string that begins with the
+// mark.
+func taskPrompt(raw []byte) string {
+	if len(raw) < len(taskMark)+2 || raw[0] != '"' {
+		return ""
+	}
+	text := raw[:min(len(raw)-1, taskBytes)]
+	if i := bytes.LastIndexByte(text, '\\'); i > len(text)-len(`\uD83D\uDE00`) {
+		text = text[:i] // it may have been cut
+	}
+	// What is cut in the middle of a character ends in a replacement character.
+	plain, _ := jsontext.AppendUnquote(nil, append(bytes.Clone(text), '"')) //nolint:errcheck // see above
+	if !bytes.HasPrefix(bytes.TrimLeft(plain, " \n\r\t"), []byte(taskMark)) {
+		return ""
+	}
+	return string(plain)
 }
 
 // content counts what the model will read: a string, or a list or object with

@@ -20,7 +20,10 @@ type Request struct {
 	InputTokens  int  // prompts that came as token ids
 	Images       int
 	PrefixHash   uint64 // of tools and system message, the same in every process; 0: none
-	TaskHint     bool   // looks like a background task of Open WebUI
+	Priority     int    // the client's own, lower first; 0 also if it is no number
+	// TaskPrompt is the beginning of the only message of a request that does not
+	// stream, if it begins as the background tasks of Open WebUI do.
+	TaskPrompt string
 
 	body    []byte
 	members []member // of the top level, in order

@@ -25,7 +25,7 @@ type scanner struct {
 	maxTokens          int // negative: not set
 	maxCompletion      int // the same; it wins
 	messages           int
-	task               bool // a user's message begins as a background task does
+	task               string // the beginning of a user's message that looks like a background task
 	hash               hash
 	required           bool // the endpoint's main field was there
 	nameStart          int  // of the member that is being read
@@ -73,7 +73,9 @@ func (s *scanner) conclude() error {
 		s.r.MaxTokens = max(0, s.r.MaxTokens)
 	}
 	s.r.PrefixHash = s.hash.sum()
-	s.r.TaskHint = s.task && s.messages == 1 && !s.r.Stream
+	if s.messages == 1 && !s.r.Stream {
+		s.r.TaskPrompt = s.task
+	}
 	return nil
 }
 
