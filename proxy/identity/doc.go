@@ -1,0 +1,61 @@
+// Package identity says who is calling.
+//
+// # The order of proofs
+//
+//  1. A signed header of a configured issuer (Open WebUI's X-OpenWebUI-User-Jwt) is
+//     verified and believed by its signature; a bad one is 401. Where a key file is
+//     configured the bearer beside it has to be a valid key; otherwise it is ignored.
+//  2. The bearer, or x-api-key: a key of ours, else a token of an issuer whose header
+//     is Authorization. One that is neither is 401: a credential that fails is
+//     never passed over for the next proof, nor for being anonymous.
+//  3. Nothing: the address, if anonymous callers are allowed. An IPv6 caller is its
+//     /64, for that is what one household or host is given (RFC 6177).
+//
+// A key marked as a forwarder is no person. It is believed about who sits behind
+// it: the forwarded headers name the person, groups, task, message and chat. A
+// verified client certificate is worth a forwarder's key. From anybody else these
+// headers are not read. A forwarder's traffic that names nobody is the flow
+// key:<id> and [Identity.Nobody]: many people, never limited as one.
+//
+// In open mode, with neither a key file nor an issuer, nothing can be verified: a
+// bearer is ignored, and the forwarded headers are taken on trust.
+//
+// # One person
+//
+// With LinkBy email, a person with a known email is user:<email in lower case>,
+// whichever way they come, and otherwise user:<id>. An email is known if the
+// issuer verified it, a forwarder sent it, or the key file has it. From an issuer
+// that has an email_claim configured it counts unless email_verified is false;
+// without, the claim `email` counts only if email_verified is true (OpenID Connect
+// Core 5.1). An id that looks like an email which the issuer calls unverified
+// is kept apart as user:<issuer>/<id>. With LinkBy none every way has its own
+// persons: user:<way>/<id>, the way being the issuer's name, `key` or `forwarded`.
+//
+// # Secrets
+//
+// Keys are kept and looked up by their SHA-256. What the time of a map look-up
+// tells is about the digest of what was sent, from which nothing follows about the
+// digests that are stored or the keys behind them; the found digest is compared in
+// constant time all the same.
+//
+// Tokens follow RFC 8725: the algorithms are pinned per issuer and either all of
+// them symmetric, with a secret, or none, with a JWKS, so that neither `none`
+// nor a public key used as a secret gets anywhere; exp is required, and nbf, iss
+// and aud are checked.
+//
+// # Keys of an issuer
+//
+// One goroutine per issuer fetches its JWKS (RFC 7517), at once, then every
+// quarter of an hour, and when a token names an unknown key, but then not within
+// ten seconds of the attempt before. Requests read a snapshot and never wait for
+// it, unless their own key is unknown. If the newest attempt succeeded, an
+// unknown key is a bad token: 401. If it failed, nobody can tell, and the client
+// is not sent to log in again for that: 503 with Retry-After. Keys that were
+// fetched once stay good while the issuer is away.
+//
+// # Failures
+//
+// A [scheduler.Problem] of code invalid_api_key carries in Reason the label for
+// fairlane_auth_failures_total; see the Reason constants. Its message says what to
+// do and nothing that the caller did not send.
+package identity

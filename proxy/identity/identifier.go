@@ -1,0 +1,282 @@
+package identity
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"fairlane/scheduler"
+)
+
+// Deps is what an Identifier needs of its surroundings.
+type Deps struct {
+	Logger *slog.Logger // nil: none
+	Client *http.Client // for JWKS; nil: a plain one
+}
+
+// Identifier says who is calling. It is safe for concurrent use.
+type Identifier struct {
+	cfg     Config
+	headers Forwarded // as net/http keeps their names
+	issuers []*issuer
+	signed  []string // headers of issuers other than Authorization
+	bearers bool     // some issuer reads Authorization
+	open    bool
+	keys    atomic.Pointer[keyRing]
+	logger  *slog.Logger
+
+	certificate, nobody, trust flow // what arrives by client certificate, with no proof, in open mode
+
+	life   sync.Mutex
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// New checks the configuration. The error joins all that is wrong, each with the
+// path of its key.
+func New(cfg Config, deps Deps) (*Identifier, error) {
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	if deps.Client == nil {
+		deps.Client = &http.Client{Timeout: fetchTimeout}
+	}
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	ring, err := newKeyRing(cfg.APIKeys, nil)
+	if err != nil {
+		return nil, err
+	}
+	i := &Identifier{cfg: cfg, headers: cfg.Forwarded.canonical(), open: cfg.Open(), logger: deps.Logger}
+	i.certificate.name, i.nobody.name, i.trust.name = "client-certificate", "no key", "open mode"
+	i.keys.Store(ring)
+	for n := range cfg.JWT {
+		s := newIssuer(&cfg.JWT[n], deps)
+		i.issuers = append(i.issuers, s)
+		switch {
+		case s.header == authorization:
+			i.bearers = true
+		case !slices.Contains(i.signed, s.header):
+			i.signed = append(i.signed, s.header)
+		}
+	}
+	return i, nil
+}
+
+// OpenMode reports whether nothing is verified.
+func (i *Identifier) OpenMode() bool { return i.open }
+
+// Start begins to fetch the issuers' keys. It does not wait for them. A second
+// Start is nothing.
+func (i *Identifier) Start(ctx context.Context) {
+	i.life.Lock()
+	defer i.life.Unlock()
+	if i.cancel != nil {
+		return
+	}
+	ctx, i.cancel = context.WithCancel(ctx)
+	for _, s := range i.issuers {
+		if s.keys != nil {
+			i.done.Go(func() { s.keys.run(ctx) })
+		}
+	}
+}
+
+// Stop ends the fetching and waits for it. What was fetched stays. A second Stop
+// is nothing.
+func (i *Identifier) Stop() {
+	i.life.Lock()
+	defer i.life.Unlock()
+	if i.cancel != nil {
+		i.cancel()
+		i.done.Wait()
+		i.cancel = nil
+	}
+}
+
+// Identify finds out who sends r. It reads headers only, and waits only for the
+// keys of an issuer, see the package's comment; then no longer than r's context.
+func (i *Identifier) Identify(r *http.Request) (*Identity, *scheduler.Problem) {
+	id := &Identity{Addr: i.client(r), IP: unknownAddress}
+	if id.Addr.IsValid() {
+		id.IP = id.Addr.String()
+	}
+	if i.open {
+		return i.onTrust(id, r)
+	}
+	signer, c, problem := i.signature(r)
+	shown, ok := credentialOf(r.Header)
+	switch {
+	case problem != nil:
+		return nil, problem
+	case signer != nil:
+		return i.bySignature(id, r, signer, c)
+	case ok && (i.cfg.KeyFile || i.bearers):
+		return i.byCredential(id, r, shown)
+	case certified(r):
+		i.forwarded(id, r, &i.certificate)
+		return id, nil
+	case ok:
+		return nil, refuse(or(shown.reason, ReasonUnknownKey))
+	default:
+		return i.byAddress(id, r)
+	}
+}
+
+// signature verifies the signed headers that are there. All have to be good; the
+// first says who it is. Nil: there is none.
+func (i *Identifier) signature(r *http.Request) (*issuer, claims, *scheduler.Problem) {
+	var signer *issuer
+	var said claims
+	for _, header := range i.signed {
+		values := r.Header[header]
+		if len(values) == 0 {
+			continue
+		}
+		shown := single(values, values[0])
+		if shown.reason != "" {
+			return nil, nil, refuse(shown.reason)
+		}
+		s, c, problem := i.verify(r.Context(), header, shown.token)
+		if problem != nil {
+			return nil, nil, problem
+		}
+		if signer == nil {
+			signer, said = s, c
+		}
+	}
+	return signer, said, nil
+}
+
+// bySignature believes a signed header. Where keys are configured one has to come
+// with it; if that is a forwarder's, so are its other headers believed.
+func (i *Identifier) bySignature(id *Identity, r *http.Request, signer *issuer, c claims) (*Identity, *scheduler.Problem) {
+	via := &signer.flow
+	if i.cfg.KeyFile {
+		shown, ok := credentialOf(r.Header)
+		switch e, reason := i.key(shown); {
+		case e != nil:
+			id.KeyID, id.Forwarder, via = e.ID, e.Forwarder, e.flow
+		case !ok && certified(r):
+			id.Forwarder, via = true, &i.certificate
+		case reason == ReasonExpiredKey:
+			return nil, refuse(reason)
+		default:
+			return nil, refuse(ReasonNoKeyBeside)
+		}
+	}
+	i.byClaims(id, signer, c)
+	if id.Forwarder {
+		i.extras(id, r, via)
+		i.arrived(r, via, true)
+	} else {
+		i.ignored(r, via)
+	}
+	return id, nil
+}
+
+// byCredential is for a bearer: a key, else a token, else nothing.
+func (i *Identifier) byCredential(id *Identity, r *http.Request, shown credential) (*Identity, *scheduler.Problem) {
+	e, reason := i.key(shown)
+	switch {
+	case e != nil && e.Forwarder:
+		id.KeyID, id.Roles, id.Groups = e.ID, e.Roles, e.Groups
+		i.forwarded(id, r, e.flow)
+		return id, nil
+	case e != nil:
+		i.byKey(id, e)
+		i.ignored(r, e.flow)
+		return id, nil
+	case reason != ReasonUnknownKey || !i.bearers || !looksLikeToken(shown.token):
+		return nil, refuse(reason)
+	}
+	signer, c, problem := i.verify(r.Context(), authorization, shown.token)
+	if problem != nil {
+		return nil, problem
+	}
+	i.byClaims(id, signer, c)
+	i.ignored(r, &signer.flow)
+	return id, nil
+}
+
+// key is the valid key that was shown, or why there is none.
+func (i *Identifier) key(shown credential) (*entry, Reason) {
+	if shown.token == "" {
+		return nil, or(shown.reason, ReasonMissing)
+	}
+	e := i.keys.Load().find(shown.token)
+	switch {
+	case e == nil:
+		return nil, ReasonUnknownKey
+	case e.expired(time.Now()):
+		return nil, ReasonExpiredKey
+	default:
+		return e, ""
+	}
+}
+
+func (i *Identifier) byKey(id *Identity, e *entry) {
+	id.KeyID, id.AuthType, id.Verified = e.ID, AuthAPIKey, true
+	id.ID, id.Email, id.Roles, id.Groups = e.User, e.Email, e.Roles, e.Groups
+	id.Name = or(e.Name, or(e.Email, or(e.User, e.ID)))
+	if e.User == "" && e.Email == "" {
+		id.UserKey = "key:" + e.ID
+		return
+	}
+	i.name(id, "key")
+}
+
+func (i *Identifier) byClaims(id *Identity, s *issuer, c claims) {
+	id.Issuer, id.AuthType, id.Verified = s.Name, AuthJWT, true
+	id.ID, id.Email = clean(c.text(s.UserClaim), maxID), s.email(c)
+	id.Roles, id.Groups = c.list(s.RolesClaim, maxGroup), c.list(s.GroupsClaim, maxGroup)
+	id.Name = clean(c.text(s.NameClaim), maxName)
+	if yes, said := c.verified(); said && !yes && strings.Contains(id.ID, "@") {
+		id.ID = s.Name + "/" + id.ID // it may be somebody else's email
+	}
+	i.name(id, s.Name)
+}
+
+// name gives a person that came by a way its user key, and a name for people.
+func (i *Identifier) name(id *Identity, way string) {
+	id.ID = or(id.ID, id.Email)
+	switch {
+	case i.cfg.LinkBy == LinkNone:
+		id.UserKey = "user:" + way + "/" + id.ID
+	case id.Email != "":
+		id.UserKey = "user:" + id.Email
+	case strings.Contains(id.ID, "@"):
+		id.UserKey = "user:" + strings.ToLower(id.ID)
+	default:
+		id.UserKey = "user:" + id.ID
+	}
+	id.Name = or(id.Name, or(id.Email, id.ID))
+}
+
+// byAddress is for who shows nothing.
+func (i *Identifier) byAddress(id *Identity, r *http.Request) (*Identity, *scheduler.Problem) {
+	if !i.open {
+		i.ignored(r, &i.nobody)
+	}
+	if i.cfg.Anonymous == AnonymousDeny {
+		return nil, i.missing()
+	}
+	id.UserKey, id.Name = addressKey(id.Addr), id.IP
+	id.AuthType, id.Anonymous = AuthAnonymous, true
+	return id, nil
+}
+
+func (i *Identifier) missing() *scheduler.Problem {
+	if i.open {
+		return unauthorized(ReasonMissing, "nobody is served here without a name: "+
+			"call through Open WebUI, with ENABLE_FORWARD_USER_INFO_HEADERS=true")
+	}
+	return unauthorized(ReasonMissing, "an API key or a token is needed: send Authorization: Bearer <API key or token>, and ask your administrator for one")
+}
