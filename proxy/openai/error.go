@@ -164,3 +164,27 @@ func (s *scanner) syntax(err error) error {
 
 // maxParam bounds what is echoed of a path, in bytes.
 const maxParam = 200
+
+// ErrorOf is the error in the body of a backend's answer, as far as it tells one.
+func ErrorOf(s Shape, status int, body []byte) *Error {
+	e := &Error{Type: ErrorType(s, status), Code: strconv.Itoa(status)}
+	object := topLevel(body, "error")
+	if len(object) == 0 || object[0] != '{' {
+		object = body
+	}
+	text := func(name string) string {
+		raw := topLevel(object, name)
+		if len(raw) < 2 || raw[0] != '"' {
+			return ""
+		}
+		return string(unquote(raw))
+	}
+	e.Message, e.Param = text("message"), text("param")
+	if t := text("type"); t != "" {
+		e.Type = t
+	}
+	if e.Message == "" {
+		e.Message = "the model server answered " + strconv.Itoa(status)
+	}
+	return e
+}

@@ -1,0 +1,144 @@
+package proxy
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"time"
+
+	"fairlane/proxy/openai"
+	"fairlane/scheduler"
+)
+
+// maxLate bounds what is kept of an error that comes after 200 was sent, bytes.
+const maxLate = 64 << 10
+
+// writeAgain is how often the deadline of writes is moved on: not with every
+// chunk.
+const writeAgain = time.Minute
+
+// answer writes what the backend says. Its status is committed by the first
+// byte, or by a comment of ours.
+type answer struct {
+	x     *exchange
+	head  *scheduler.Head
+	meter meter
+
+	begun    bool // a byte of the backend's answer was there
+	events   bool // what is written is a stream of events
+	ragged   bool // the last byte that was written does not end an event
+	late     []byte
+	deadline time.Time // when the deadline of writes was last moved
+}
+
+// comment keeps a waiting stream alive, and commits it.
+func (a *answer) comment() error {
+	a.commitEvents(http.StatusOK)
+	return a.write([]byte(": keep-alive\n\n"))
+}
+
+func (a *answer) commitEvents(status int) {
+	if a.x.rec.status != 0 {
+		return
+	}
+	a.events = true
+	h := a.x.header()
+	if h.Get("Content-Type") == "" {
+		h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	}
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no")
+	a.commit(status)
+}
+
+func (a *answer) commit(status int) {
+	a.x.rec.status = status
+	a.x.w.WriteHeader(status)
+}
+
+// data writes a piece of the backend's answer.
+func (a *answer) data(b []byte) error {
+	a.begin()
+	if !a.headIsEvents() && a.events { // too late for its status
+		a.late = append(a.late, b[:min(len(b), maxLate-len(a.late))]...)
+		return nil
+	}
+	if a.events && openai.HasContent(a.x.route.Endpoint, b) {
+		a.meter.content(&a.x.rec, time.Now())
+	}
+	return a.write(b)
+}
+
+// begin commits the backend's status, if none is yet.
+func (a *answer) begin() {
+	if a.begun {
+		return
+	}
+	a.begun = true
+	if a.x.rec.status != 0 || a.head == nil {
+		return
+	}
+	fromBackend(a.x.header(), a.head.Header)
+	if a.headIsEvents() {
+		a.commitEvents(a.head.Status)
+		return
+	}
+	a.commit(a.head.Status)
+}
+
+func (a *answer) headIsEvents() bool {
+	return a.head != nil && strings.HasPrefix(a.head.Header.Get("Content-Type"), "text/event-stream")
+}
+
+// write writes and, in a stream, sends at once.
+func (a *answer) write(b []byte) error {
+	if a.events {
+		now := time.Now()
+		if now.Sub(a.deadline) > writeAgain {
+			a.deadline = now
+			a.x.writeDeadline(now)
+		}
+	}
+	if _, err := a.x.w.Write(b); err != nil {
+		return err
+	}
+	if !a.events {
+		return nil
+	}
+	a.ragged = !bytes.HasSuffix(b, []byte("\n\n"))
+	return a.x.rc.Flush()
+}
+
+// finish is the end of an answer that is whole.
+func (a *answer) finish() error {
+	a.begin()
+	if len(a.late) == 0 {
+		return nil
+	}
+	return a.event(openai.ErrorOf(a.x.route.Shape, a.head.Status, a.late))
+}
+
+// fail ends a call with a problem. Once a stream is committed that is an event
+// of it, and the problem is only noted; an answer of another kind is cut off,
+// so that nobody takes it for whole.
+func (a *answer) fail(p *scheduler.Problem) *scheduler.Problem {
+	if a.x.rec.status == 0 {
+		return p
+	}
+	a.x.rec.problem, a.x.rec.outcome = p, p.Code.Outcome()
+	if !a.events {
+		panic(http.ErrAbortHandler)
+	}
+	if err := a.event(problemError(p, a.x.route.Shape)); err != nil {
+		a.x.left()
+	}
+	return nil
+}
+
+func (a *answer) event(e *openai.Error) error {
+	b := e.Event(a.x.route.Shape)
+	if a.ragged { // what came before must not swallow it
+		b = append([]byte("\n\n"), b...)
+	}
+	return a.write(b)
+}

@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"fairlane/proxy/identity"
+	"fairlane/proxy/policy"
+	"fairlane/scheduler"
+)
+
+// Identifier says who is calling.
+type Identifier interface {
+	Identify(r *http.Request) (*identity.Identity, *scheduler.Problem)
+}
+
+// Decider says what a request gets.
+type Decider interface {
+	Decide(id *identity.Identity, q *policy.Query) (*policy.Decision, *scheduler.Problem)
+}
+
+// Limiter keeps the buckets of callers.
+type Limiter interface {
+	// Take takes what the request needs from all of the decision's buckets, or
+	// nothing and says which one was too empty. The allowance is there in both
+	// cases, as far as it is known.
+	Take(ctx context.Context, d *policy.Decision, need Need) (Allowance, *scheduler.Problem)
+}
+
+// Need is what a request takes from buckets.
+type Need struct {
+	InputTokens int // estimate
+	MaxTokens   int // output bound of all sequences; 0: the client set none
+}
+
+// Allowance is what is left in the tightest buckets, and the way to settle.
+type Allowance struct {
+	Requests, Tokens *Level // nil: no such limit
+	// Settle corrects the tokens that were reserved; nil: none were.
+	Settle func(u scheduler.Usage)
+}
+
+// Level is a bucket's, as the x-ratelimit-* headers tell it.
+type Level struct {
+	Limit, Remaining int64
+	Reset            time.Duration // until it is full
+}
+
+// Queue takes requests in. An error is a [*scheduler.Problem], or the context's.
+type Queue interface {
+	Submit(ctx context.Context, s *scheduler.Submission) (scheduler.Call, error)
+}
+
+// Passer calls a backend of a pool without the queue, for what needs no GPU. A
+// response's id lives on one backend, so it tries all of them for that.
+type Passer interface {
+	Pass(ctx context.Context, pool string, p *Passage) (*http.Response, error)
+}
+
+// Passage is a call that needs no queue.
+type Passage struct {
+	Method string
+	Path   string // with the query
+	Header http.Header
+	Body   []byte
+}
+
+// Deps are what the edge works with.
+type Deps struct {
+	Identifier Identifier
+	Decider    Decider
+	Limiter    Limiter
+	Queue      Queue
+	Passer     Passer
+	Catalog    func() *Catalog // the models of now; cheap, and never nil
+	Ready      func() error    // nil or: why not
+	Metrics    prometheus.Registerer
+	Logger     *slog.Logger
+}

@@ -1,0 +1,91 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+
+	"fairlane/proxy/openai"
+	"fairlane/scheduler"
+)
+
+// maxPassed bounds an answer that is passed on, in bytes.
+const maxPassed = 64 << 20
+
+// pass calls a backend past the queue, for what costs no GPU.
+func (x *exchange) pass() *scheduler.Problem {
+	p := &Passage{Method: x.route.Method, Header: toBackend(x.r.Header)}
+	pools, problem := x.passage(p)
+	if problem != nil {
+		return problem
+	}
+	ctx, cancel := context.WithTimeout(x.r.Context(), passTimeout)
+	defer cancel()
+	for i, pool := range pools {
+		resp, err := x.s.deps.Passer.Pass(ctx, pool, p)
+		if err != nil {
+			return asBackendProblem(err)
+		}
+		if resp.StatusCode == http.StatusNotFound && i < len(pools)-1 {
+			_ = resp.Body.Close() //nolint:errcheck // nothing of it is wanted
+			continue
+		}
+		x.rec.pool = pool
+		return x.relay(resp)
+	}
+	return scheduler.Problemf(scheduler.CodeNotFound, "there is no such response")
+}
+
+// passage fills in path and body and says which pools may know the answer.
+func (x *exchange) passage(p *Passage) ([]string, *scheduler.Problem) {
+	switch x.route.Endpoint {
+	case openai.ResponseGet, openai.ResponseCancel:
+		p.Path = "/v1/responses/" + url.PathEscape(x.route.ID)
+		if x.route.Endpoint == openai.ResponseCancel {
+			p.Path += "/cancel"
+		}
+		return x.s.deps.Catalog().pools(), nil
+	}
+	at, problem := x.read()
+	if problem != nil {
+		return nil, problem
+	}
+	edit := openai.Edit{}
+	if x.req.Model != "" {
+		edit.Model = at.model
+	}
+	body, err := x.req.Rewrite(edit)
+	if err != nil {
+		return nil, scanProblem(err)
+	}
+	p.Path, p.Body = x.r.URL.Path, body
+	return []string{at.pool}, nil
+}
+
+// relay hands the backend's answer on.
+func (x *exchange) relay(resp *http.Response) *scheduler.Problem {
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPassed))
+	if err != nil {
+		return asBackendProblem(err)
+	}
+	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode >= http.StatusInternalServerError {
+		return scheduler.Problemf(scheduler.CodeBackendFailed, "the model server answered %d", resp.StatusCode)
+	}
+	fromBackend(x.header(), resp.Header)
+	x.respond(resp.StatusCode, body)
+	x.rec.outcome = scheduler.Completed
+	if resp.StatusCode >= http.StatusBadRequest {
+		x.rec.outcome = scheduler.Invalid
+	}
+	return nil
+}
+
+func asBackendProblem(err error) *scheduler.Problem {
+	p := asProblem(err)
+	if p.Code == scheduler.CodeInternal {
+		return scheduler.Problemf(scheduler.CodeBackendFailed, "the model server could not be asked; please try again")
+	}
+	return p
+}

@@ -1,0 +1,140 @@
+package proxy
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"slices"
+	"time"
+
+	"fairlane/proxy/openai"
+	"fairlane/proxy/policy"
+	"fairlane/scheduler"
+)
+
+// queue lets a request in, hands it to the queue and follows it to its end.
+func (x *exchange) queue() *scheduler.Problem {
+	if x.s.draining.Load() {
+		x.header().Set("Connection", "close")
+		return shuttingDown()
+	}
+	at, p := x.read()
+	if p != nil {
+		return p
+	}
+	if p := x.admit(at); p != nil {
+		return p
+	}
+	sub, p := x.submission(at)
+	if p != nil {
+		return p
+	}
+	call, err := x.s.deps.Queue.Submit(x.r.Context(), sub)
+	if err != nil {
+		return asProblem(err)
+	}
+	defer call.Cancel()
+	return x.follow(call)
+}
+
+// read reads the body, looks at it, and finds the model's place.
+func (x *exchange) read() (place, *scheduler.Problem) {
+	body, p := x.readBody()
+	if p != nil {
+		return place{}, p
+	}
+	req, err := openai.Scan(x.route.Endpoint, x.r.Header.Get("Content-Type"), body)
+	if err != nil {
+		return place{}, scanProblem(err)
+	}
+	x.req = req
+	x.rec.sequences = req.Sequences
+	at, p := x.s.deps.Catalog().find(req.Model)
+	if p != nil {
+		return place{}, p
+	}
+	x.rec.pool = at.pool
+	if _, known := x.s.deps.Catalog().where[at.model]; known { // else a client could make labels
+		x.rec.model = at.model
+	}
+	return at, nil
+}
+
+// admit asks policy and takes from the caller's buckets.
+func (x *exchange) admit(at place) *scheduler.Problem {
+	q := policy.Query{
+		Endpoint: x.route.Endpoint, Pool: at.pool, Model: at.model,
+		InputChars: x.req.InputChars, MaxTokens: x.req.MaxTokens, Sequences: x.req.Sequences,
+		TaskPrompt: x.req.TaskPrompt, Priority: x.req.Priority,
+	}
+	if x.req.Model != at.model {
+		q.Alias = x.req.Model
+	}
+	d, p := x.s.deps.Decider.Decide(x.id, &q)
+	if d != nil {
+		x.decision = d
+		x.rec.class, x.rec.size = d.Class, d.Size
+		x.header().Set("X-Fairlane-Class", d.Class)
+	}
+	if p != nil {
+		return p
+	}
+	if x.s.deps.Limiter == nil {
+		return nil
+	}
+	allow, p := x.s.deps.Limiter.Take(x.r.Context(), d, Need{
+		InputTokens: x.s.estimates.input(at.model, x.req), MaxTokens: x.req.MaxTokens * x.req.Sequences,
+	})
+	limitHeaders(x.header(), allow)
+	if p == nil {
+		x.allow = allow
+	}
+	return p
+}
+
+// submission is the request as the queue gets it.
+func (x *exchange) submission(at place) (*scheduler.Submission, *scheduler.Problem) {
+	d, added := x.decision, x.req.AddsUsage()
+	edit := openai.Edit{Strip: stripped(d.AllowFields), AddUsage: added}
+	if x.req.Model != "" {
+		edit.Model = at.model
+	}
+	if d.Isolated && !x.route.Endpoint.Audio() {
+		edit.CacheSalt = cacheSalt(x.id.UserKey)
+		edit.Strip = append(edit.Strip, "cache_salt")
+	}
+	entry := x.entry(at)
+	body, err := x.req.Rewrite(edit)
+	if err != nil {
+		return nil, scanProblem(err)
+	}
+	return &scheduler.Submission{Entry: entry, Header: toBackend(x.r.Header), Body: body, AddedUsage: added}, nil
+}
+
+func (x *exchange) entry(at place) scheduler.Entry {
+	d, accepted := x.decision, x.rec.started.Round(time.Microsecond)
+	e := scheduler.Entry{
+		Pool: at.pool, Model: at.model, Endpoint: string(x.route.Endpoint), Path: x.r.URL.Path, Stream: x.req.Stream,
+		Class: d.Class, User: x.id.UserKey, UserWeight: d.UserWeight, MaxRunning: d.MaxRunning, MaxQueued: d.MaxQueued, Priority: d.Priority,
+		AcceptedAt: accepted, Deadline: accepted.Add(d.MaxWait),
+		Sequences: x.req.Sequences, InputTokens: x.s.estimates.input(at.model, x.req), MaxTokens: x.req.MaxTokens,
+		PrefixGroup: x.req.PrefixHash, Chat: x.id.ChatID,
+	}
+	if len(x.id.Groups) > 0 {
+		e.Group = x.id.Groups[0]
+	}
+	return e
+}
+
+// stripped are the scheduling fields that the caller may not set.
+func stripped(allowed []string) []string {
+	return slices.DeleteFunc(openai.SchedulingFields(), func(name string) bool {
+		// order among one's own requests is ours to keep, not the backend's
+		return name != "priority" && slices.Contains(allowed, name)
+	})
+}
+
+// cacheSalt parts a user's prefix cache from all others without naming the user.
+func cacheSalt(userKey string) string {
+	sum := sha256.Sum256([]byte("fairlane cache salt\x00" + userKey))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}

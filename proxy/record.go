@@ -1,0 +1,61 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"time"
+
+	"fairlane/scheduler"
+)
+
+// none is what labels say before a pool, model or class is known.
+const none = "none"
+
+// record is what log and metrics say of a request.
+type record struct {
+	started, ended time.Time
+	granted, first time.Time // zero: it never was
+
+	requestID, method, path     string
+	userKey, userName, clientIP string
+	class, pool, model, backend string
+	size                        string
+	sequences, attempts         int
+	status                      int // what was sent; 0: nothing yet
+	outcome                     scheduler.Outcome
+	usage                       scheduler.Usage
+	cost                        float64
+	problem                     *scheduler.Problem
+}
+
+func millis(from, to time.Time) float64 {
+	if from.IsZero() || to.IsZero() {
+		return 0
+	}
+	return math.Round(to.Sub(from).Seconds()*1e5) / 1e2
+}
+
+// log writes the one line of a request.
+func (x *exchange) log() {
+	r := &x.rec
+	attrs := make([]slog.Attr, 0, 32)
+	attrs = append(attrs,
+		slog.String("request_id", r.requestID), slog.String("user_key", r.userKey), slog.String("user_name", r.userName),
+		slog.String("class", r.class), slog.String("pool", r.pool), slog.String("model", r.model), slog.String("backend", r.backend),
+		slog.String("path", r.path), slog.String("method", r.method), slog.String("client_ip", r.clientIP),
+		slog.String("outcome", string(r.outcome)), slog.Int("status", r.status),
+		slog.Float64("wait_ms", millis(r.started, r.granted)), slog.Float64("ttft_ms", millis(r.started, r.first)), slog.Float64("duration_ms", millis(r.started, r.ended)),
+		slog.Int("input_tokens", r.usage.Input), slog.Int("cached_tokens", r.usage.Cached), slog.Int("output_tokens", r.usage.Output),
+		slog.Int("sequences", r.sequences), slog.String("size", r.size), slog.Float64("cost", r.cost), slog.Int("attempts", r.attempts))
+	if p := r.problem; p != nil {
+		attrs = append(attrs, slog.String("code", string(p.Code)))
+		if p.Reason != "" {
+			attrs = append(attrs, slog.String("reason", string(p.Reason)), slog.String("limit", p.Limit), slog.Int("retry_after_s", seconds(p.RetryAfter)))
+		}
+	}
+	x.s.deps.Logger.LogAttrs(context.WithoutCancel(x.r.Context()), slog.LevelInfo, "request", attrs...)
+}
+
+// seconds rounds up, as Retry-After has to.
+func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }

@@ -1,0 +1,183 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"fairlane/scheduler"
+)
+
+// Server is the edge.
+type Server struct {
+	cfg       Config
+	deps      Deps
+	metrics   *metrics
+	cors      cors
+	estimates *estimates
+	held      budget // bytes of bodies
+
+	draining atomic.Bool
+	drain    context.Context // ends when draining begins
+	refuse   context.CancelFunc
+
+	mu    sync.Mutex
+	http  *http.Server
+	addr  net.Addr
+	serve chan struct{}
+}
+
+// New makes an edge. An error names the key that is wrong, or the metric that
+// could not be registered.
+func New(cfg Config, deps Deps) (*Server, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	m, err := newMetrics(deps.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("metrics of the edge: %w", err)
+	}
+	s := &Server{cfg: cfg, deps: deps, metrics: m, cors: newCORS(cfg.CORSOrigins), estimates: newEstimates(), held: budget{limit: cfg.MaxBytes}}
+	s.drain, s.refuse = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Start listens. A second Start is nothing.
+func (s *Server) Start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.http != nil {
+		return nil
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	s.serveOn(l)
+	return nil
+}
+
+func (s *Server) serveOn(l net.Listener) {
+	srv := s.newHTTP()
+	s.http, s.addr, s.serve = srv, l.Addr(), make(chan struct{})
+	go func(done chan struct{}) {
+		defer close(done)
+		err := s.accept(srv, l)
+		if !errors.Is(err, http.ErrServerClosed) {
+			s.deps.Logger.Error("the edge stopped serving", slog.Any("error", err))
+		}
+	}(s.serve)
+}
+
+func (s *Server) accept(srv *http.Server, l net.Listener) error {
+	if s.cfg.TLS != nil {
+		return srv.ServeTLS(l, "", "")
+	}
+	return srv.Serve(l)
+}
+
+func (s *Server) newHTTP() *http.Server {
+	return &http.Server{
+		Handler:           s.Handler(),
+		TLSConfig:         s.cfg.TLS,
+		ReadHeaderTimeout: s.cfg.ReadHeader,
+		IdleTimeout:       s.cfg.Idle,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.deps.Logger.Handler(), slog.LevelDebug),
+	}
+}
+
+// Addr is where it listens; nil: it does not.
+func (s *Server) Addr() net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addr
+}
+
+// Drain begins to refuse: new requests, and those that wait. What runs goes on.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.refuse()
+}
+
+// Stop drains, waits for what runs as long as the grace lasts, and cuts off what
+// is left. A second Stop is nothing.
+func (s *Server) Stop(ctx context.Context) {
+	s.Drain()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.http == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Grace)
+	defer cancel()
+	if err := s.http.Shutdown(ctx); err != nil {
+		s.deps.Logger.Warn("answers were cut off: they took longer than http.shutdown_grace", slog.Duration("grace", s.cfg.Grace))
+		_ = s.http.Close() //nolint:errcheck // nothing is left to be done about it
+	}
+	<-s.serve
+	s.http, s.addr = nil, nil
+}
+
+// Handler serves the edge's paths.
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.handle) }
+
+func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/healthz":
+		s.health(w, r, nil)
+		return
+	case "/readyz":
+		s.health(w, r, s.ready())
+		return
+	}
+	x := s.begin(w, r)
+	defer x.end()
+	if s.cors.preflight(w, r) {
+		x.rec.outcome, x.rec.status = scheduler.Completed, http.StatusNoContent
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	if p := x.serve(); p != nil {
+		x.fail(p)
+	}
+}
+
+func (s *Server) ready() error {
+	if s.draining.Load() {
+		return errDraining
+	}
+	if s.deps.Ready == nil {
+		return nil
+	}
+	return s.deps.Ready()
+}
+
+var errDraining = errors.New("shutting down")
+
+func (s *Server) health(w http.ResponseWriter, r *http.Request, err error) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	text := "ok\n"
+	if err != nil {
+		text = err.Error() + "\n"
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	if _, err := w.Write([]byte(text)); err != nil {
+		s.deps.Logger.Debug("nobody waited for the health", slog.Any("error", err))
+	}
+}
