@@ -1,8 +1,10 @@
 package identity
 
 import (
+	"iter"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -16,25 +18,33 @@ func (i *Identifier) client(r *http.Request) netip.Addr {
 	if !i.trusts(addr) {
 		return addr
 	}
-	hops := r.Header["X-Forwarded-For"]
-	for h := len(hops) - 1; h >= 0; h-- {
-		for list := hops[h]; list != ""; {
-			var hop string
-			if comma := strings.LastIndexByte(list, ','); comma >= 0 {
-				list, hop = list[:comma], list[comma+1:]
-			} else {
-				list, hop = "", list
-			}
-			next := parseAddr(strings.TrimSpace(hop))
-			if !next.IsValid() {
-				return addr // what stands further left was written by nobody we trust
-			}
-			if addr = next; !i.trusts(addr) {
-				return addr
-			}
+	for hop := range hops(r.Header["X-Forwarded-For"]) {
+		next := parseAddr(hop)
+		if !next.IsValid() {
+			return addr // what stands further left was written by nobody we trust
+		}
+		if addr = next; !i.trusts(addr) {
+			return addr
 		}
 	}
 	return addr
+}
+
+// hops are the entries of all lines of the header, from right to left.
+func hops(lines []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, line := range slices.Backward(lines) {
+			for rest := true; rest; {
+				comma := strings.LastIndexByte(line, ',')
+				if !yield(strings.TrimSpace(line[comma+1:])) {
+					return
+				}
+				if rest = comma >= 0; rest {
+					line = line[:comma]
+				}
+			}
+		}
+	}
 }
 
 func (i *Identifier) trusts(addr netip.Addr) bool {

@@ -137,8 +137,16 @@ type namedHeader struct {
 // named are the headers with their keys, always in the same order.
 func (f *Forwarded) named() []namedHeader {
 	return []namedHeader{
-		{"user", &f.User}, {"email", &f.Email}, {"name", &f.Name}, {"role", &f.Role}, {"groups", &f.Groups}, {"group_ids", &f.GroupIDs},
-		{"task", &f.Task}, {"message", &f.Message}, {"chat", &f.Chat}, {"auth_type", &f.AuthType},
+		{"user", &f.User},
+		{"email", &f.Email},
+		{"name", &f.Name},
+		{"role", &f.Role},
+		{"groups", &f.Groups},
+		{"group_ids", &f.GroupIDs},
+		{"task", &f.Task},
+		{"message", &f.Message},
+		{"chat", &f.Chat},
+		{"auth_type", &f.AuthType},
 	}
 }
 

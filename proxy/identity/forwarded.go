@@ -9,9 +9,9 @@ import (
 	"fairlane/scheduler"
 )
 
-// openWebUIToken is the header in which Open WebUI signs its user's identity. Open
+// openWebUISigned is the header in which Open WebUI signs its user's identity. Open
 // mode reads it by this name, for there no issuer is configured.
-const openWebUIToken = "X-Openwebui-User-Jwt"
+const openWebUISigned = "X-Openwebui-User-Jwt"
 
 // certified reports whether r came with a client certificate that the server has
 // verified, which is worth a forwarder's key.
@@ -127,7 +127,7 @@ func taskName(s string) string {
 // identity is nobody.
 func (i *Identifier) onTrust(id *Identity, r *http.Request) (*Identity, *scheduler.Problem) {
 	here := i.present(r)
-	token := first(r, openWebUIToken)
+	token := first(r, openWebUISigned)
 	if token == "" && here == 0 {
 		i.arrived(r, &i.trust, false)
 		return i.byAddress(id, r)

@@ -114,7 +114,7 @@ type credential struct {
 
 const (
 	authorization = "Authorization"
-	apiKeyHeader  = "X-Api-Key"
+	keyHeader     = "X-Api-Key"
 	maxCredential = 16 << 10
 )
 
@@ -123,7 +123,7 @@ const (
 func credentialOf(header map[string][]string) (credential, bool) {
 	values := header[authorization]
 	if len(values) == 0 {
-		if values = header[apiKeyHeader]; len(values) == 0 {
+		if values = header[keyHeader]; len(values) == 0 {
 			return credential{}, false
 		}
 		return single(values, values[0]), true

@@ -59,7 +59,7 @@ func (s *issuer) keyFor(ctx context.Context, t *jwt.Token) (any, error) {
 	if s.keys == nil {
 		return []byte(s.Secret), nil
 	}
-	id, _ := t.Header["kid"].(string) //nolint:errcheck // none and a wrong type are the same
+	id, _ := t.Header["kid"].(string)
 	keys, err := s.keys.find(ctx, id, t.Method.Alg())
 	if err != nil {
 		return nil, err

@@ -54,10 +54,10 @@ type flow struct {
 // missing for long enough now.
 func (f *flow) arrived(known bool, s seen) (found bool) {
 	f.requests.Add(1)
-	s &^= sawIdentity
-	if known {
-		s |= sawIdentity
+	if !known { // then the others say nothing about settings
+		return f.missing[0].Add(1) == enough
 	}
+	s |= sawIdentity
 	for k := range f.with {
 		if s&(1<<k) != 0 {
 			f.with[k].Add(1)

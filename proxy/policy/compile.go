@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -116,7 +114,7 @@ func compileBuiltIn(cfg *Config, classes map[string]*class) rule {
 }
 
 func compile(in *Rule, classes map[string]*class, global Sizes) rule {
-	r := rule{checks: compileWhen(&in.When), shared: in.Shared, limits: in.Limits, tokens: in.Tokens}
+	r := rule{checks: compileWhen(&in.When), shared: in.Shared, limits: in.Limits.clone(), tokens: in.Tokens.clone()}
 	r.label = label(in)
 	r.requestScope, r.tokenScope = "requests/"+r.label, "tokens/"+r.label
 	r.mark(keyLimits, in.Limits != nil)
@@ -175,128 +173,4 @@ func label(in *Rule) string {
 	}
 	sum := sha256.Sum256([]byte(text))
 	return text[:strings.IndexByte(text, '=')] + "=#" + hex.EncodeToString(sum[:8])
-}
-
-// field is one that a condition may ask about.
-type field int
-
-const (
-	fieldUser field = iota
-	fieldEmail
-	fieldKey
-	fieldRole
-	fieldGroup
-	fieldModel
-	fieldEndpoint
-	fieldTask
-	fieldAuthType
-	fieldIP
-	fieldAnonymous
-)
-
-// conditions are the lists of a When with their names, in a fixed order.
-func (w *When) conditions() []condition {
-	return []condition{
-		{"user", fieldUser, w.User},
-		{"email", fieldEmail, w.Email},
-		{"key", fieldKey, w.Key},
-		{"role", fieldRole, w.Role},
-		{"group", fieldGroup, w.Group},
-		{"model", fieldModel, w.Model},
-		{"endpoint", fieldEndpoint, w.Endpoint},
-		{"task", fieldTask, w.Task},
-		{"auth_type", fieldAuthType, w.AuthType},
-		{"ip", fieldIP, w.IP},
-	}
-}
-
-type condition struct {
-	name   string
-	field  field
-	values []string
-}
-
-// String is the conditions in a fixed order, whatever the order in the file;
-// `*` if there are none.
-func (w *When) String() string {
-	var parts []string
-	for _, c := range w.conditions() {
-		if len(c.values) > 0 {
-			values := slices.Clone(c.values)
-			slices.Sort(values)
-			parts = append(parts, c.name+"="+strings.Join(slices.Compact(values), ","))
-		}
-	}
-	switch {
-	case w.Anonymous != nil && *w.Anonymous:
-		parts = append(parts, "anonymous=true")
-	case w.Anonymous != nil:
-		parts = append(parts, "anonymous=false")
-	case len(parts) == 0:
-		return "*"
-	}
-	return strings.Join(parts, " ")
-}
-
-// check is one condition of a rule.
-type check struct {
-	field field
-	few   []string            // short lists are compared one by one
-	many  map[string]struct{} // long ones looked up
-	ip    []netip.Prefix
-	want  bool // fieldAnonymous
-}
-
-func compileWhen(w *When) []check {
-	var out []check
-	if w.Anonymous != nil {
-		out = append(out, check{field: fieldAnonymous, want: *w.Anonymous})
-	}
-	for _, c := range w.conditions() {
-		if len(c.values) > 0 {
-			out = append(out, compileList(c))
-		}
-	}
-	return out
-}
-
-func compileList(c condition) check {
-	const few = 4
-	out := check{field: c.field}
-	for _, v := range c.values {
-		switch c.field {
-		case fieldIP:
-			if prefix, err := parsePrefix(v); err == nil { // validate has seen them
-				out.ip = append(out.ip, prefix)
-			}
-			continue
-		case fieldEmail:
-			v = strings.ToLower(v)
-		case fieldUser:
-			if lower := strings.ToLower(v); strings.Contains(v, "@") && lower != v {
-				out.few = append(out.few, lower)
-			}
-		}
-		out.few = append(out.few, v)
-	}
-	if len(out.few) > few {
-		out.many = make(map[string]struct{}, len(out.few))
-		for _, v := range out.few {
-			out.many[v] = struct{}{}
-		}
-	}
-	return out
-}
-
-// parsePrefix reads a CIDR, or an address as the prefix of its own.
-func parsePrefix(s string) (netip.Prefix, error) {
-	if prefix, err := netip.ParsePrefix(s); err == nil {
-		return prefix.Masked(), nil
-	}
-	addr, err := netip.ParseAddr(s)
-	if err != nil {
-		return netip.Prefix{}, errors.New("is neither an address nor a CIDR")
-	}
-	addr = addr.Unmap().WithZone("")
-	return netip.PrefixFrom(addr, addr.BitLen()), nil
 }

@@ -1,12 +1,11 @@
 package policy
 
 import (
+	"math/bits"
+	"strings"
+
 	"fairlane/proxy/identity"
 	"fairlane/scheduler"
-	"math/bits"
-	"net/netip"
-	"slices"
-	"strings"
 )
 
 // subject is what conditions are checked against.
@@ -17,8 +16,9 @@ type subject struct {
 	task   string
 }
 
-// Decide says what a request gets. It is refused here only if it becomes more
-// sequences than its caller may ask for at once.
+// Decide says what a request gets. There is always a decision; beside it, a
+// problem if the request becomes more sequences than its caller may ask for at
+// once. It is safe for concurrent use.
 func (p *Policy) Decide(id *identity.Identity, q *Query) (*Decision, *scheduler.Problem) {
 	s := subject{id: id, q: q, task: id.Task}
 	if person, ok := strings.CutPrefix(id.UserKey, "user:"); ok {
@@ -30,7 +30,7 @@ func (p *Policy) Decide(id *identity.Identity, q *Query) (*Decision, *scheduler.
 	d := &Decision{policy: p, Task: s.task}
 	p.walk(&s, &d.from)
 	p.fill(d, q)
-	if id.Nobody {
+	if d.nobody = id.Nobody; d.nobody {
 		d.MaxRunning, d.MaxQueued = 0, 0
 	} else {
 		p.buckets(d, id.UserKey)
@@ -49,7 +49,7 @@ func (p *Policy) walk(s *subject, from *[numKeys]int16) {
 		}
 		missing &^= news
 		for ; news != 0; news &= news - 1 {
-			from[bits.TrailingZeros16(news)] = int16(i) //nolint:gosec // validate bounds the number of rules
+			from[bits.TrailingZeros16(news)] = int16(i)
 		}
 		if missing == 0 {
 			return
@@ -145,63 +145,4 @@ func (d *Decision) check(q *Query) *scheduler.Problem {
 		"this request makes %d answers at once, and %d is the most you may ask for: lower n, or send fewer prompts in one request", q.Sequences, d.MaxSequences)
 	problem.Param = "n"
 	return problem
-}
-
-func (r *rule) matches(s *subject) bool {
-	for i := range r.checks {
-		if !r.checks[i].holds(s) {
-			return false
-		}
-	}
-	return true
-}
-
-func (c *check) holds(s *subject) bool {
-	switch c.field {
-	case fieldUser:
-		return c.has(s.id.ID) || c.has(s.person)
-	case fieldEmail:
-		return c.has(s.id.Email)
-	case fieldKey:
-		return c.has(s.id.KeyID)
-	case fieldRole:
-		return c.any(s.id.Roles)
-	case fieldGroup:
-		return c.any(s.id.Groups)
-	case fieldModel:
-		return c.has(s.q.Model) || c.has(s.q.Alias)
-	case fieldEndpoint:
-		return c.has(string(s.q.Endpoint))
-	case fieldTask:
-		return c.has(s.task)
-	case fieldAuthType:
-		return c.has(string(s.id.AuthType))
-	case fieldIP:
-		return c.covers(s.id.Addr)
-	default:
-		return s.id.Anonymous == c.want
-	}
-}
-
-// has never finds the empty string, which is what is not known.
-func (c *check) has(v string) bool {
-	if v == "" {
-		return false
-	}
-	if c.many != nil {
-		_, ok := c.many[v]
-		return ok
-	}
-	return slices.Contains(c.few, v)
-}
-
-func (c *check) any(values []string) bool { return slices.ContainsFunc(values, c.has) }
-
-func (c *check) covers(addr netip.Addr) bool {
-	for _, prefix := range c.ip {
-		if prefix.Contains(addr) {
-			return true
-		}
-	}
-	return false
 }

@@ -107,6 +107,7 @@ type Decision struct {
 	Buckets []Bucket
 
 	policy *Policy
+	nobody bool
 	from   [numKeys]int16 // index of the rule that gave the key
 	store  [3]Bucket      // behind Buckets: requests, tokens, size
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"time"
 
 	"fairlane/proxy/limit"
@@ -33,6 +34,13 @@ type Class struct {
 type Limits struct {
 	Text string        // as the admin wrote it
 	Set  []limit.Limit // parsed; empty: no limit
+}
+
+func (l *Limits) clone() *Limits {
+	if l == nil {
+		return nil
+	}
+	return &Limits{Text: l.Text, Set: slices.Clone(l.Set)}
 }
 
 // Rule gives what it sets to the requests that match When. A nil field is not set.
@@ -104,7 +112,7 @@ func (s Size) over(base Size) Size {
 	if !s.conditional() {
 		s = base
 	}
-	s.Limits = limits
+	s.Limits = limits.clone()
 	return s
 }
 
