@@ -52,6 +52,8 @@ func (a *answer) commitEvents(status int) {
 }
 
 func (a *answer) commit(status int) {
+	a.deadline = time.Now()
+	a.x.writeDeadline(a.deadline)
 	a.x.rec.status = status
 	a.x.w.WriteHeader(status)
 }

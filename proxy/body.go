@@ -45,9 +45,9 @@ func (x *exchange) readBody() ([]byte, *scheduler.Problem) {
 	if length >= 0 {
 		size = min(length, trustRead)
 	}
-	_ = x.rc.SetReadDeadline(x.rec.started.Add(x.s.cfg.ReadBody)) //nolint:errcheck // what has no deadline does without
+	_ = x.rc.SetReadDeadline(x.rec.started.Add(x.s.cfg.ReadBody))
 	body, p := x.readInto(size)
-	_ = x.rc.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+	_ = x.rc.SetReadDeadline(time.Time{})
 	if p != nil {
 		x.header().Set("Connection", "close")
 	}

@@ -47,7 +47,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request) *exchange {
 // writeDeadline gives a client that reads nothing a limit. Not every writer has
 // one, and those do without.
 func (x *exchange) writeDeadline(now time.Time) {
-	_ = x.rc.SetWriteDeadline(now.Add(writeWait)) //nolint:errcheck // see above
+	_ = x.rc.SetWriteDeadline(now.Add(writeWait))
 }
 
 func (x *exchange) header() http.Header { return x.w.Header() }
@@ -111,10 +111,8 @@ func (x *exchange) identify() *scheduler.Problem {
 		x.id = id
 		x.rec.userKey, x.rec.userName, x.rec.clientIP = id.UserKey, id.Name, id.IP
 	}
-	if p != nil && p.Code.Status() == http.StatusUnauthorized {
+	if p != nil && p.Code == scheduler.CodeInvalidAPIKey {
 		x.header().Set("WWW-Authenticate", "Bearer")
-	}
-	if p != nil {
 		x.s.metrics.authFailed(p)
 	}
 	return p
@@ -122,12 +120,13 @@ func (x *exchange) identify() *scheduler.Problem {
 
 // respond writes a whole answer.
 func (x *exchange) respond(status int, body []byte) {
+	x.writeDeadline(time.Now())
 	x.rec.status = status
 	x.w.WriteHeader(status)
 	if x.r.Method == http.MethodHead {
 		return
 	}
-	if _, err := x.w.Write(body); err != nil {
+	if _, err := x.w.Write(body); err != nil { //nolint:gosec // JSON, said to be so
 		x.s.deps.Logger.Debug("the answer did not reach the client", slog.String("request_id", x.rec.requestID), slog.Any("error", err))
 	}
 }

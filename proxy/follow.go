@@ -56,7 +56,7 @@ func (f *follower) next() (scheduler.CallEvent, error) {
 		return f.call.Next(f.ctx)
 	}
 	if f.beat == nil {
-		f.beat, f.cancel = context.WithTimeout(f.ctx, every) //nolint:fatcontext // one at a time, see calm
+		f.beat, f.cancel = context.WithTimeout(f.ctx, every)
 	}
 	ev, err := f.call.Next(f.beat)
 	if err != nil && f.ctx.Err() == nil {
@@ -133,7 +133,7 @@ func (f *follower) granted() {
 		return
 	}
 	x.rec.granted = time.Now()
-	f.ctx = x.r.Context() //nolint:fatcontext // the request's own
+	f.ctx = x.r.Context()
 	f.calm()
 	if x.rec.status == 0 {
 		x.header().Set("X-Fairlane-Wait-Ms", strconv.FormatInt(x.rec.granted.Sub(x.rec.started).Milliseconds(), 10))

@@ -28,7 +28,7 @@ func (x *exchange) pass() *scheduler.Problem {
 			return asBackendProblem(err)
 		}
 		if resp.StatusCode == http.StatusNotFound && i < len(pools)-1 {
-			_ = resp.Body.Close() //nolint:errcheck // nothing of it is wanted
+			_ = resp.Body.Close() // nothing of it is wanted
 			continue
 		}
 		x.rec.pool = pool
@@ -39,8 +39,7 @@ func (x *exchange) pass() *scheduler.Problem {
 
 // passage fills in path and body and says which pools may know the answer.
 func (x *exchange) passage(p *Passage) ([]string, *scheduler.Problem) {
-	switch x.route.Endpoint {
-	case openai.ResponseGet, openai.ResponseCancel:
+	if x.route.ID != "" {
 		p.Path = "/v1/responses/" + url.PathEscape(x.route.ID)
 		if x.route.Endpoint == openai.ResponseCancel {
 			p.Path += "/cancel"

@@ -36,8 +36,7 @@ func problemHeaders(h http.Header, p *scheduler.Problem) {
 // scanProblem is what is wrong with a body.
 func scanProblem(err error) *scheduler.Problem {
 	p := &scheduler.Problem{Code: scheduler.CodeInvalidRequest, Message: err.Error()}
-	var e *openai.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*openai.Error](err); ok {
 		p.Param = e.Param
 	}
 	return p
@@ -45,8 +44,7 @@ func scanProblem(err error) *scheduler.Problem {
 
 // asProblem is what an error of the queue means to a client.
 func asProblem(err error) *scheduler.Problem {
-	var p *scheduler.Problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*scheduler.Problem](err); ok {
 		return p
 	}
 	return scheduler.Problemf(scheduler.CodeInternal, "the request could not be queued; please try again")

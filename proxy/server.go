@@ -122,8 +122,8 @@ func (s *Server) Stop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Grace)
 	defer cancel()
 	if err := s.http.Shutdown(ctx); err != nil {
-		s.deps.Logger.Warn("answers were cut off: they took longer than http.shutdown_grace", slog.Duration("grace", s.cfg.Grace))
-		_ = s.http.Close() //nolint:errcheck // nothing is left to be done about it
+		s.deps.Logger.WarnContext(ctx, "answers were cut off: they took longer than http.shutdown_grace", slog.Duration("grace", s.cfg.Grace))
+		_ = s.http.Close() // nothing is left to be done about an error
 	}
 	<-s.serve
 	s.http, s.addr = nil, nil
@@ -142,13 +142,13 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x := s.begin(w, r)
-	defer x.end()
+	defer x.end() //nolint:contextcheck // the request has it
 	if s.cors.preflight(w, r) {
 		x.rec.outcome, x.rec.status = scheduler.Completed, http.StatusNoContent
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	if p := x.serve(); p != nil {
+	if p := x.serve(); p != nil { //nolint:contextcheck // the request has it
 		x.fail(p)
 	}
 }
@@ -178,6 +178,6 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request, err error) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	if _, err := w.Write([]byte(text)); err != nil {
-		s.deps.Logger.Debug("nobody waited for the health", slog.Any("error", err))
+		s.deps.Logger.DebugContext(r.Context(), "nobody waited for the health", slog.Any("error", err))
 	}
 }
