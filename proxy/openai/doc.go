@@ -6,8 +6,9 @@
 // scheduler needs to know is counted on the way, and the byte ranges of the
 // top-level fields are kept, so that [Request.Rewrite] changes those fields and
 // leaves every other byte alone. The look is strict where two readers could
-// otherwise see two requests: duplicate names and invalid UTF-8 are errors
-// (RFC 8259, section 4, leaves both open; RFC 7493 forbids them).
+// otherwise see two requests: invalid UTF-8 is an error everywhere, and so are
+// duplicate names in all objects that are read for their members (RFC 8259,
+// section 4, leaves both open; RFC 7493 forbids them).
 //
 // A stream is split into events (WHATWG HTML, section 9.2, "Server-sent
 // events") by [Splitter] and passes [StreamFilter], which counts, and changes

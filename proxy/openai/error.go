@@ -151,15 +151,17 @@ func (s *scanner) syntax(err error) error {
 	if !errors.As(err, &at) {
 		return invalid("", "the body is no complete JSON: it ends too early")
 	}
-	param := strings.ReplaceAll(strings.TrimPrefix(string(at.JSONPointer), "/"), "/", ".")
+	where := " at byte " + strconv.FormatInt(at.ByteOffset, 10)
+	return invalid(pointer(at.JSONPointer), "the body is no valid JSON"+where+": "+at.Err.Error())
+}
+
+// pointer is a place in the body as `param` names it.
+func pointer(p jsontext.Pointer) string {
+	param := strings.ReplaceAll(strings.TrimPrefix(string(p), "/"), "/", ".")
 	if len(param) > maxParam {
 		param = strings.ToValidUTF8(param[:maxParam], "")
 	}
-	where := " at byte " + strconv.FormatInt(at.ByteOffset, 10)
-	if errors.Is(at.Err, jsontext.ErrDuplicateName) {
-		return invalid(param, "the body names `"+param+"` twice,"+where)
-	}
-	return invalid(param, "the body is no valid JSON"+where+": "+at.Err.Error())
+	return param
 }
 
 // maxParam bounds what is echoed of a path, in bytes.

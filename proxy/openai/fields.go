@@ -119,7 +119,16 @@ func (s *scanner) streamOptions() error {
 	if raw[0] != '{' && raw[0] != 'n' {
 		return s.wrong("stream_options", "an object")
 	}
-	s.r.IncludeUsage = string(topLevel(raw, "include_usage")) == "true"
+	asked := 0
+	for m, ok := nextMember(raw, 0); ok; m, ok = nextMember(raw, m.valueEnd) {
+		if m.is(raw, "include_usage") {
+			asked++
+			s.r.IncludeUsage = string(raw[m.valueStart:m.valueEnd]) == "true"
+		}
+	}
+	if asked > 1 {
+		return invalid("stream_options.include_usage", "the body names `stream_options.include_usage` twice")
+	}
 	return nil
 }
 

@@ -43,42 +43,50 @@ func TestStreamFilter(t *testing.T) {
 	}{
 		{
 			"usage that nobody asked for goes, its fingerprint stays",
-			FilterOptions{Endpoint: Chat, DropUsage: true}, roleChunk + textChunk + finishChunk + usageChunk + done,
+			FilterOptions{Endpoint: Chat, DropUsage: true},
+			roleChunk + textChunk + finishChunk + usageChunk + done,
 			facts{Out: roleChunk + textChunk + printed + done, Usage: usage, Known: true, Events: 1, Generated: 1, Finished: true},
 		},
 		{
 			"usage that was asked for stays",
-			FilterOptions{Endpoint: Chat}, roleChunk + textChunk + finishChunk + usageChunk + done,
+			FilterOptions{Endpoint: Chat},
+			roleChunk + textChunk + finishChunk + usageChunk + done,
 			facts{Out: roleChunk + textChunk + finishChunk + usageChunk + done, Usage: usage, Known: true, Events: 1, Generated: 3, Finished: true},
 		},
 		{
 			"a comment does not release the finish",
-			FilterOptions{Endpoint: Chat, DropUsage: true}, finishChunk + ": keep-alive\n\n" + usageChunk + done,
+			FilterOptions{Endpoint: Chat, DropUsage: true},
+			finishChunk + ": keep-alive\n\n" + usageChunk + done,
 			facts{Out: ": keep-alive\n\n" + printed + done, Usage: usage, Known: true, Finished: true},
 		},
 		{
 			"only the last finish is held back",
-			FilterOptions{Endpoint: Chat, DropUsage: true}, finishChunk + textChunk + finishChunk + usageChunk + done,
+			FilterOptions{Endpoint: Chat, DropUsage: true},
+			finishChunk + textChunk + finishChunk + usageChunk + done,
 			facts{Out: finishChunk + textChunk + printed + done, Usage: usage, Known: true, Events: 1, Generated: 1, Finished: true},
 		},
 		{
 			"no usage chunk comes after all",
-			FilterOptions{Endpoint: Chat, DropUsage: true}, textChunk + finishChunk + done,
+			FilterOptions{Endpoint: Chat, DropUsage: true},
+			textChunk + finishChunk + done,
 			facts{Out: textChunk + finishChunk + done, Events: 1, Generated: 1, Finished: true},
 		},
 		{
 			"an engine that dies",
-			FilterOptions{Endpoint: Chat, DropUsage: true}, textChunk + errorChunk + done,
+			FilterOptions{Endpoint: Chat, DropUsage: true},
+			textChunk + errorChunk + done,
 			facts{Out: textChunk + errorChunk + done, Events: 1, Generated: 1, Finished: true, Failed: true},
 		},
 		{
 			"a stream that breaks off",
-			FilterOptions{Endpoint: Chat, DropUsage: true}, textChunk + finishChunk[:20],
+			FilterOptions{Endpoint: Chat, DropUsage: true},
+			textChunk + finishChunk[:20],
 			facts{Out: textChunk, Events: 1, Generated: 1},
 		},
 		{
 			"the last blank line is missing",
-			FilterOptions{Endpoint: Chat}, textChunk + strings.TrimRight(done, "\n"),
+			FilterOptions{Endpoint: Chat},
+			textChunk + strings.TrimRight(done, "\n"),
 			facts{Out: textChunk + done, Events: 1, Generated: 1, Finished: true},
 		},
 		{
@@ -89,22 +97,26 @@ func TestStreamFilter(t *testing.T) {
 		},
 		{
 			"what is no JSON passes",
-			FilterOptions{Endpoint: Chat, DropUsage: true}, "data: {\"event\":}\n\nhello\nid: 3\n\n\n\ndata\n\ndata: \"usage\n\n",
+			FilterOptions{Endpoint: Chat, DropUsage: true},
+			"data: {\"event\":}\n\nhello\nid: 3\n\n\n\ndata\n\ndata: \"usage\n\n",
 			facts{Out: "data: {\"event\":}\n\nhello\nid: 3\n\n\n\ndata\n\ndata: \"usage\n\n"},
 		},
 		{
 			"text that speaks of usage and errors",
-			FilterOptions{Endpoint: Chat, DropUsage: true}, `data: {"choices":[{"delta":{"content":"\"usage\":{\"prompt_tokens\":1},\"error\":{}"}}],"usage":null}` + "\n\n" + `data: {"choices":[{"delta":{"content":"error"}}],"error":null}` + "\n\n",
+			FilterOptions{Endpoint: Chat, DropUsage: true},
+			`data: {"choices":[{"delta":{"content":"\"usage\":{\"prompt_tokens\":1},\"error\":{}"}}],"usage":null}` + "\n\n" + `data: {"choices":[{"delta":{"content":"error"}}],"error":null}` + "\n\n",
 			facts{Out: `data: {"choices":[{"delta":{"content":"\"usage\":{\"prompt_tokens\":1},\"error\":{}"}}],"usage":null}` + "\n\n" + `data: {"choices":[{"delta":{"content":"error"}}],"error":null}` + "\n\n", Events: 2, Generated: 2},
 		},
 		{
 			"tool calls and reasoning are content",
-			FilterOptions{Endpoint: Chat}, `data: {"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}` + "\n\n" + `data: {"choices":[{"delta":{"reasoning_content":"so"}}]}` + "\n\n" + `data: {"choices":[{"delta":{"tool_calls":[ ]}}]}` + "\n\n",
+			FilterOptions{Endpoint: Chat},
+			`data: {"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}` + "\n\n" + `data: {"choices":[{"delta":{"reasoning_content":"so"}}]}` + "\n\n" + `data: {"choices":[{"delta":{"tool_calls":[ ]}}]}` + "\n\n",
 			facts{Out: `data: {"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}` + "\n\n" + `data: {"choices":[{"delta":{"reasoning_content":"so"}}]}` + "\n\n" + `data: {"choices":[{"delta":{"tool_calls":[ ]}}]}` + "\n\n", Events: 2, Generated: 2},
 		},
 		{
 			"completions",
-			FilterOptions{Endpoint: Completions, DropUsage: true}, `data: {"choices":[{"index":0,"text":"a","finish_reason":"length"}]}` + "\n\n" + usageChunk + done,
+			FilterOptions{Endpoint: Completions, DropUsage: true},
+			`data: {"choices":[{"index":0,"text":"a","finish_reason":"length"}]}` + "\n\n" + usageChunk + done,
 			facts{Out: `data: {"choices":[{"index":0,"text":"a","finish_reason":"length"}],"system_fingerprint":"fp"}` + "\n\n" + done, Usage: usage, Known: true, Events: 1, Generated: 1, Finished: true},
 		},
 		{
@@ -122,7 +134,8 @@ func TestStreamFilter(t *testing.T) {
 		},
 		{
 			"messages that fail",
-			FilterOptions{Endpoint: Messages}, "event: error\ndata: no json\n\n",
+			FilterOptions{Endpoint: Messages},
+			"event: error\ndata: no json\n\n",
 			facts{Out: "event: error\ndata: no json\n\n", Failed: true},
 		},
 		{

@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime/multipart"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -51,6 +52,9 @@ func (r *Request) scanPart(part *multipart.Part) error {
 	name := part.FormName()
 	if list := strings.HasSuffix(name, "[]"); !list && slices.Contains(r.form.names, name) {
 		return invalid(name, "the form has `"+name+"` twice")
+	}
+	if len(r.form.names) == maxFields {
+		return invalid("", "the form has more than "+strconv.Itoa(maxFields)+" fields")
 	}
 	r.form.names = append(r.form.names, name)
 	if name == "file" {

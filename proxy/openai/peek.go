@@ -57,11 +57,15 @@ func topLevel(b []byte, name string) []byte {
 	return nil
 }
 
+// maxTries bounds how often a name is looked at that may be another's: values
+// that lie in each other would be read over and over.
+const maxTries = 16
+
 // anyLevel is the first value in b, however deep, whose quoted name is given and
-// which pred accepts; nil: there is none. It looks for the bytes and so does not
+// which pred accepts; nil: there is none among the first few. It looks for the bytes and so does not
 // find a name that is written with escapes.
 func anyLevel(b []byte, quoted string, pred func(value []byte) bool) []byte {
-	for {
+	for range maxTries {
 		i := bytes.Index(b, []byte(quoted))
 		if i < 0 {
 			return nil
@@ -71,6 +75,7 @@ func anyLevel(b []byte, quoted string, pred func(value []byte) bool) []byte {
 			return value
 		}
 	}
+	return nil
 }
 
 // valueBehindName is the value behind a name, or nil if what seemed a name was

@@ -42,7 +42,7 @@ func (s *scanner) message() error {
 	s.messages++
 	var role string
 	var said []byte
-	err := s.object(func(name []byte) error {
+	err := s.object(maxInner, func(name []byte) error {
 		switch string(name) {
 		case "role":
 			text, err := s.text("role")
@@ -74,12 +74,16 @@ func taskPrompt(raw []byte) string {
 	if len(raw) < len(taskMark)+2 || raw[0] != '"' {
 		return ""
 	}
-	text := raw[:min(len(raw)-1, taskBytes)]
-	if i := bytes.LastIndexByte(text, '\\'); i > len(text)-len(`\uD83D\uDE00`) {
-		text = text[:i] // it may have been cut
+	text := raw[:len(raw)-1]
+	if len(text) > taskBytes {
+		text = text[:taskBytes]
+		if i := bytes.LastIndexByte(text, '\\'); i > len(text)-len(`\uD83D\uDE00`) {
+			text = text[:i] // it may have been cut
+		}
 	}
-	// What is cut in the middle of a character ends in a replacement character.
-	plain, _ := jsontext.AppendUnquote(nil, append(bytes.Clone(text), '"')) //nolint:errcheck // see above
+	// The error says that it was cut in the middle of a character, which then ends
+	// in a replacement character.
+	plain, _ := jsontext.AppendUnquote(nil, append(bytes.Clone(text), '"'))
 	if !bytes.HasPrefix(bytes.TrimLeft(plain, " \n\r\t"), []byte(taskMark)) {
 		return ""
 	}
@@ -101,7 +105,7 @@ func (s *scanner) content() error {
 	case '[':
 		return s.array(s.content)
 	case '{':
-		return s.object(s.contentMember)
+		return s.object(maxInner, s.contentMember)
 	case '0':
 		s.r.InputTokens++
 		return s.skip()

@@ -15,6 +15,15 @@ const maxCount = math.MaxInt32
 // defaultCompletion is what /v1/completions generates at most if nothing is said.
 const defaultCompletion = 16
 
+// The fields of the top level, and of a message or a part of one.
+const (
+	maxFields = 256
+	maxInner  = 32
+)
+
+// span is a part of the body.
+type span struct{ start, end int }
+
 // scanner reads a JSON body token by token.
 type scanner struct {
 	r    *Request
@@ -27,13 +36,16 @@ type scanner struct {
 	messages           int
 	task               string // the beginning of a user's message that looks like a background task
 	hash               hash
-	required           bool // the endpoint's main field was there
-	nameStart          int  // of the member that is being read
+	required           bool   // the endpoint's main field was there
+	nameStart          int    // of the member that is being read
+	names              []span // of the objects that are being read, the innermost last
 }
 
 func newScanner(r *Request) *scanner {
 	// A bytes.Buffer is read in place, without a copy.
-	dec := jsontext.NewDecoder(bytes.NewBuffer(r.body))
+	// It does not look for names that come twice: what it keeps for that of an
+	// object with millions of them is ten times the body. See scanner.unique.
+	dec := jsontext.NewDecoder(bytes.NewBuffer(r.body), jsontext.AllowDuplicateNames(true))
 	return &scanner{r: r, dec: dec, body: r.body, n: 1, bestOf: 1, prompts: 1, maxTokens: -1, maxCompletion: -1}
 }
 
@@ -44,7 +56,7 @@ func (s *scanner) run() error {
 	if kind := s.dec.PeekKind(); kind != '{' && kind != jsontext.KindInvalid {
 		return invalid("", "the body has to be a JSON object")
 	}
-	if err := s.object(s.topLevel); err != nil {
+	if err := s.object(maxFields, s.topLevel); err != nil {
 		return err
 	}
 	s.r.end = int(s.dec.InputOffset()) - 1
@@ -92,23 +104,49 @@ func requiredField(e Endpoint) string {
 	}
 }
 
-// object reads an object and calls f for the value of each member, which f has
-// to read. The name is valid until f reads.
-func (s *scanner) object(f func(name []byte) error) error {
+// object reads an object of at most most members and calls f for the value of
+// each, which f has to read. The name is valid until f reads.
+func (s *scanner) object(most int, f func(name []byte) error) error {
 	if err := s.token(); err != nil {
 		return err
 	}
+	outer := len(s.names)
 	for s.dec.PeekKind() != '}' {
 		name, err := s.value()
 		if err != nil {
 			return err
 		}
-		s.nameStart = int(s.dec.InputOffset()) - len(name)
-		if err := f(unquote(name)); err != nil {
+		end := int(s.dec.InputOffset())
+		s.nameStart = end - len(name)
+		name = unquote(name)
+		if err := s.unique(outer, most, name); err != nil {
+			return err
+		}
+		s.names = append(s.names, span{s.nameStart, end})
+		if err := f(name); err != nil {
 			return err
 		}
 	}
+	s.names = s.names[:outer]
 	return s.token()
+}
+
+// unique refuses a name that comes a second time in the innermost object: the
+// backend would take the last, and somebody else the first. What lies in
+// values that mean nothing to us is not looked at.
+func (s *scanner) unique(outer, most int, name []byte) error {
+	before := s.names[outer:]
+	at := strconv.FormatInt(s.dec.InputOffset(), 10)
+	if len(before) >= most {
+		return invalid("", "an object has more than "+strconv.Itoa(most)+" fields, at byte "+at)
+	}
+	for _, n := range before {
+		if bytes.Equal(name, unquote(s.body[n.start:n.end])) {
+			param := pointer(s.dec.StackPointer())
+			return invalid(param, "the body names `"+param+"` twice, at byte "+at)
+		}
+	}
+	return nil
 }
 
 // array reads an array and calls f for each element.

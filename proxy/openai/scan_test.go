@@ -2,6 +2,7 @@ package openai
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -18,32 +19,52 @@ func TestScan(t *testing.T) {
 		body string
 		want Request
 	}{
-		{"a chat", Chat, `{"model":"m","messages":[{"role":"user","content":"hällo"}],"stream":true,"max_tokens":5,"max_completion_tokens":7}`,
-			Request{Model: "m", Stream: true, MaxTokens: 7, Sequences: 1, InputChars: 5, InputBytes: 6}},
-		{"escapes", Chat, `{"messages":[{"content":"a\n\u00e4\u4e2d\ud83d\ude00\"","role":"user"}]}`,
-			Request{Sequences: 1, InputChars: 6, InputBytes: 1 + 1 + 2 + 3 + 4 + 1}},
-		{"usage was asked for", Chat, `{"messages":[],"stream":true,"stream_options":{"include_usage":true}}`,
-			Request{Stream: true, IncludeUsage: true, Sequences: 1}},
-		{"nulls are as good as nothing", Chat, `{"model":null,"messages":[{"role":"assistant","content":null}],"stream":null,"stream_options":null,"n":null,"max_tokens":null,"tools":null}`,
-			Request{Sequences: 1}},
-		{"parts, images, tool calls", Chat, `{"messages":[{"role":"user","content":[{"type":"text","text":"ab"},{"type":"image_url","image_url":{"url":"data:xxxxxxxx"}}]},{"role":"assistant","tool_calls":[{"x":1}]},{"role":"tool","content":"cd"}],"n":3}`,
-			Request{Sequences: 3, InputChars: 4, InputBytes: 4 + len(`[{"x":1}]`), Images: 1}},
+		{
+			"a chat", Chat, `{"model":"m","messages":[{"role":"user","content":"hällo"}],"stream":true,"max_tokens":5,"max_completion_tokens":7}`,
+			Request{Model: "m", Stream: true, MaxTokens: 7, Sequences: 1, InputChars: 5, InputBytes: 6},
+		},
+		{
+			"escapes", Chat, `{"messages":[{"content":"a\n\u00e4\u4e2d\ud83d\ude00\"","role":"user"}]}`,
+			Request{Sequences: 1, InputChars: 6, InputBytes: 1 + 1 + 2 + 3 + 4 + 1},
+		},
+		{
+			"usage was asked for", Chat, `{"messages":[],"stream":true,"stream_options":{"include_usage":true}}`,
+			Request{Stream: true, IncludeUsage: true, Sequences: 1},
+		},
+		{
+			"nulls are as good as nothing", Chat, `{"model":null,"messages":[{"role":"assistant","content":null}],"stream":null,"stream_options":null,"n":null,"max_tokens":null,"tools":null}`,
+			Request{Sequences: 1},
+		},
+		{
+			"parts, images, tool calls", Chat, `{"messages":[{"role":"user","content":[{"type":"text","text":"ab"},{"type":"image_url","image_url":{"url":"data:xxxxxxxx"}}]},{"role":"assistant","tool_calls":[{"x":1}]},{"role":"tool","content":"cd"}],"n":3}`,
+			Request{Sequences: 3, InputChars: 4, InputBytes: 4 + len(`[{"x":1}]`), Images: 1},
+		},
 		{"max_tokens 0 still makes one", Chat, `{"messages":[],"max_tokens":0}`, Request{Sequences: 1, MaxTokens: 1}},
-		{"a task", Chat, `{"messages":[{"role":"user","content":"### Task:\nMake a title."}],"priority":-3}`,
-			Request{Sequences: 1, InputChars: 23, InputBytes: 23, TaskPrompt: "### Task:\nMake a title.", Priority: -3}},
-		{"no task, for it streams", Chat, `{"stream":true,"messages":[{"role":"user","content":"### Task:\nMake a title."}]}`,
-			Request{Stream: true, Sequences: 1, InputChars: 23, InputBytes: 23}},
-		{"a batch", ChatBatch, `{"messages":[[{"role":"user","content":"a"}],[{"role":"user","content":"b"}]],"stream":true}`,
-			Request{Sequences: 2, InputChars: 2, InputBytes: 2}},
+		{
+			"a task", Chat, `{"messages":[{"role":"user","content":"### Task:\nMake a title."}],"priority":-3}`,
+			Request{Sequences: 1, InputChars: 23, InputBytes: 23, TaskPrompt: "### Task:\nMake a title.", Priority: -3},
+		},
+		{
+			"no task, for it streams", Chat, `{"stream":true,"messages":[{"role":"user","content":"### Task:\nMake a title."}]}`,
+			Request{Stream: true, Sequences: 1, InputChars: 23, InputBytes: 23},
+		},
+		{
+			"a batch", ChatBatch, `{"messages":[[{"role":"user","content":"a"}],[{"role":"user","content":"b"}]],"stream":true}`,
+			Request{Sequences: 2, InputChars: 2, InputBytes: 2},
+		},
 		{"completions", Completions, `{"prompt":["a","bc"],"n":2,"best_of":3}`, Request{Sequences: 6, InputChars: 3, InputBytes: 3, MaxTokens: 16}},
 		{"token ids", Completions, `{"prompt":[1,2,3],"max_tokens":4}`, Request{Sequences: 1, InputTokens: 3, MaxTokens: 4}},
 		{"lists of token ids", Completions, `{"prompt":[[1,2],[3]]}`, Request{Sequences: 2, InputTokens: 3, MaxTokens: 16}},
 		{"no prompt is one sequence", Completions, `{"prompt":[]}`, Request{Sequences: 1, MaxTokens: 16}},
 		{"responses", Responses, `{"input":"abc","max_output_tokens":9,"stream":true,"background":false}`, Request{Stream: true, Sequences: 1, InputChars: 3, InputBytes: 3, MaxTokens: 9}},
-		{"responses with items", Responses, `{"input":[{"role":"user","content":[{"type":"input_text","text":"ab"}]},{"type":"function_call_output","output":"c"}]}`,
-			Request{Sequences: 1, InputChars: 3, InputBytes: 3}},
-		{"messages", Messages, `{"max_tokens":8,"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image","source":{}}]}]}`,
-			Request{Sequences: 1, InputChars: 1, InputBytes: 1, MaxTokens: 8, Images: 1}},
+		{
+			"responses with items", Responses, `{"input":[{"role":"user","content":[{"type":"input_text","text":"ab"}]},{"type":"function_call_output","output":"c"}]}`,
+			Request{Sequences: 1, InputChars: 3, InputBytes: 3},
+		},
+		{
+			"messages", Messages, `{"max_tokens":8,"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image","source":{}}]}]}`,
+			Request{Sequences: 1, InputChars: 1, InputBytes: 1, MaxTokens: 8, Images: 1},
+		},
 		{"embeddings are one slot", Embeddings, `{"input":["a","b","c"],"stream":true}`, Request{Sequences: 1, InputChars: 3, InputBytes: 3}},
 		{"rerank", Rerank, `{"query":"a","documents":["bc",{"text":"d"}]}`, Request{Sequences: 1, InputChars: 4, InputBytes: 4}},
 		{"a byte order mark", Chat, "\uFEFF{\"messages\":[]}", Request{Sequences: 1}},
@@ -81,6 +102,9 @@ func TestScanRefuses(t *testing.T) {
 		{"two objects", Chat, jsonType, `{"messages":[]} {}`, "", "at byte"},
 		{"a name twice", Chat, jsonType, `{"messages":[],"priority":1,"pr\u0069ority":2}`, "priority", "twice"},
 		{"a name twice, deep", Chat, jsonType, `{"messages":[{"a":1,"a":2}]}`, "messages.0.a", "twice"},
+		{"a name twice, deeper", Chat, jsonType, `{"messages":[{"content":[{"text":"a","te\u0078t":""}]}]}`, "messages.0.content.0.text", "twice"},
+		{"too many fields", Embeddings, jsonType, manyFields(maxFields + 1), "", "256"},
+		{"too many fields of a message", Chat, jsonType, `{"messages":[` + manyFields(maxInner+1) + `]}`, "", "32"},
 		{"no UTF-8", Chat, jsonType, "{\"messages\":[],\"a\":\"\xff\"}", "a", "UTF-8"},
 		{"half a pair", Chat, jsonType, `{"messages":[{"content":"\ud800"}]}`, "messages.0.content", "surrogate"},
 		{"no messages", Chat, jsonType, `{"model":"m"}`, "messages", "missing"},
@@ -92,6 +116,7 @@ func TestScanRefuses(t *testing.T) {
 		{"role is a number", Chat, jsonType, `{"messages":[{"role":1}]}`, "role", "string"},
 		{"stream is a text", Chat, jsonType, `{"stream":"true","messages":[]}`, "stream", "true or false"},
 		{"stream_options is a list", Chat, jsonType, `{"stream_options":[],"messages":[]}`, "stream_options", "object"},
+		{"include_usage twice", Chat, jsonType, `{"stream_options":{"include_usage":true,"include_usage":false},"messages":[]}`, "stream_options.include_usage", "twice"},
 		{"max_tokens is negative", Chat, jsonType, `{"max_tokens":-1,"messages":[]}`, "max_tokens", "from 0"},
 		{"max_tokens is a text", Chat, jsonType, `{"max_tokens":"5","messages":[]}`, "max_tokens", "whole number"},
 		{"max_tokens has a fraction", Chat, jsonType, `{"max_tokens":1.5,"messages":[]}`, "max_tokens", "whole number"},
@@ -120,5 +145,24 @@ func TestScanRefuses(t *testing.T) {
 				t.Errorf("the error is %d bytes long", len(e.Message))
 			}
 		})
+	}
+}
+
+func manyFields(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"f%d":0`, i)
+	}
+	return "{" + b.String()[1:] + "}"
+}
+
+func TestScanNeedsNoMemoryForManyNames(t *testing.T) {
+	body := []byte(`{"messages":[],"logit_bias":` + manyFields(100_000) + `}`)
+	if n := testing.AllocsPerRun(1, func() {
+		if _, err := Scan(Chat, jsonType, body); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 100 {
+		t.Errorf("%v allocations", n)
 	}
 }

@@ -81,11 +81,11 @@ func newline(b []byte) int {
 
 // cutLine is the first line of b without its end, and what follows.
 func cutLine(b []byte) (line, rest []byte) {
-	i := bytes.IndexByte(b, '\n')
-	if i < 0 {
-		return b, nil
+	line, rest, ended := bytes.Cut(b, []byte{'\n'})
+	if ended {
+		line = bytes.TrimSuffix(line, []byte{'\r'})
 	}
-	return bytes.TrimSuffix(b[:i], []byte{'\r'}), b[i+1:]
+	return line, rest
 }
 
 // field is the value of the line if it is of the field named, as the standard

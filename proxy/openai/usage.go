@@ -26,7 +26,8 @@ func (u Usage) merge(v Usage) Usage {
 // there is none.
 func UsageOf(e Endpoint, body []byte) (Usage, bool) {
 	const quoted = `"usage"`
-	for end := len(body); ; {
+	end := len(body)
+	for range maxTries {
 		i := bytes.LastIndex(body[:end], []byte(quoted))
 		if i < 0 {
 			return Usage{}, false
@@ -36,6 +37,7 @@ func UsageOf(e Endpoint, body []byte) (Usage, bool) {
 		}
 		end = i
 	}
+	return Usage{}, false
 }
 
 // parseUsage reads the object behind a `usage` key. The APIs differ in names: chat
