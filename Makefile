@@ -32,6 +32,7 @@ ci: build vet lint race ## run what CI runs: build, vet, lint, tests with the ra
 vet: ## run go vet
 	go vet ./...
 
+# One of the tests breaks the walls and runs the linter.
 .PHONY: race
 race: bin/golangci-lint ## run the tests with the race detector
 	go test -race -timeout 10m $(PKG)
