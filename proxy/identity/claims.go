@@ -44,10 +44,10 @@ func (c claims) text(path string) string {
 
 // list is a claim that is a list, a string, or words in a string. A string with
 // blanks is also kept as a whole, behind its words.
-func (c claims) list(path string, limit int) []string {
+func (c claims) list(path string) []string {
 	var out []string
 	add := func(s string) {
-		if s = clean(s, limit); s != "" && len(out) < maxList {
+		if s = clean(s, maxGroup); s != "" && len(out) < maxList {
 			out = append(out, s)
 		}
 	}

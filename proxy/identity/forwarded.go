@@ -161,7 +161,7 @@ func (i *Identifier) unverified(id *Identity, token string) bool {
 		return false
 	}
 	id.Name = clean(said.text("name"), maxName)
-	id.Roles = said.list("role", maxGroup)
+	id.Roles = said.list("role")
 	i.name(id, "forwarded")
 	return true
 }

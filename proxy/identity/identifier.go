@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,14 +20,14 @@ type Deps struct {
 
 // Identifier says who is calling. It is safe for concurrent use.
 type Identifier struct {
-	cfg     Config
-	headers Forwarded // as net/http keeps their names
-	issuers []*issuer
-	signed  []string // headers of issuers other than Authorization
-	bearers bool     // some issuer reads Authorization
-	open    bool
-	keys    atomic.Pointer[keyRing]
-	logger  *slog.Logger
+	cfg      Config
+	headers  Forwarded // as net/http keeps their names
+	issuers  []*issuer
+	byHeader map[string][]*issuer
+	signed   []string // headers of issuers other than Authorization
+	open     bool
+	keys     atomic.Pointer[keyRing]
+	logger   *slog.Logger
 
 	certificate, nobody, trust flow // what arrives by client certificate, with no proof, in open mode
 
@@ -54,21 +53,22 @@ func New(cfg Config, deps Deps) (*Identifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Identifier{cfg: cfg, headers: cfg.Forwarded.canonical(), open: cfg.Open(), logger: deps.Logger}
+	i := &Identifier{cfg: cfg, headers: cfg.Forwarded.canonical(), open: cfg.Open(), byHeader: map[string][]*issuer{}, logger: deps.Logger}
 	i.certificate.name, i.nobody.name, i.trust.name = "client-certificate", "no key", "open mode"
 	i.keys.Store(ring)
 	for n := range cfg.JWT {
 		s := newIssuer(&cfg.JWT[n], deps)
 		i.issuers = append(i.issuers, s)
-		switch {
-		case s.header == authorization:
-			i.bearers = true
-		case !slices.Contains(i.signed, s.header):
+		if s.header != authorization && i.byHeader[s.header] == nil {
 			i.signed = append(i.signed, s.header)
 		}
+		i.byHeader[s.header] = append(i.byHeader[s.header], s)
 	}
 	return i, nil
 }
+
+// readsBearers reports whether some issuer's tokens come in Authorization.
+func (i *Identifier) readsBearers() bool { return len(i.byHeader[authorization]) > 0 }
 
 // OpenMode reports whether nothing is verified.
 func (i *Identifier) OpenMode() bool { return i.open }
@@ -118,7 +118,7 @@ func (i *Identifier) Identify(r *http.Request) (*Identity, *scheduler.Problem) {
 		return nil, problem
 	case signer != nil:
 		return i.bySignature(id, r, signer, c)
-	case ok && (i.cfg.KeyFile || i.bearers):
+	case ok && (i.cfg.KeyFile || i.readsBearers()):
 		return i.byCredential(id, r, shown)
 	case certified(r):
 		i.forwarded(id, r, &i.certificate)
@@ -194,7 +194,7 @@ func (i *Identifier) byCredential(id *Identity, r *http.Request, shown credentia
 		i.byKey(id, e)
 		i.ignored(r, e.flow)
 		return id, nil
-	case reason != ReasonUnknownKey || !i.bearers || !looksLikeToken(shown.token):
+	case reason != ReasonUnknownKey || !i.readsBearers() || !looksLikeToken(shown.token):
 		return nil, refuse(reason)
 	}
 	signer, c, problem := i.verify(r.Context(), authorization, shown.token)
@@ -236,7 +236,7 @@ func (i *Identifier) byKey(id *Identity, e *entry) {
 func (i *Identifier) byClaims(id *Identity, s *issuer, c claims) {
 	id.Issuer, id.AuthType, id.Verified = s.Name, AuthJWT, true
 	id.ID, id.Email = clean(c.text(s.UserClaim), maxID), s.email(c)
-	id.Roles, id.Groups = c.list(s.RolesClaim, maxGroup), c.list(s.GroupsClaim, maxGroup)
+	id.Roles, id.Groups = c.list(s.RolesClaim), c.list(s.GroupsClaim)
 	id.Name = clean(c.text(s.NameClaim), maxName)
 	if yes, said := c.verified(); said && !yes && strings.Contains(id.ID, "@") {
 		id.ID = s.Name + "/" + id.ID // it may be somebody else's email

@@ -17,7 +17,8 @@ const (
 	ReasonMalformed      Reason = "malformed"      // empty, too long, sent twice, or no token
 	ReasonUnknownKey     Reason = "unknown_key"    // neither a key nor a token
 	ReasonExpiredKey     Reason = "expired_key"    // an API key past its day
-	ReasonExpiredToken   Reason = "expired_token"  // exp is past or missing
+	ReasonExpiredToken   Reason = "expired_token"  // exp is past
+	ReasonIncomplete     Reason = "incomplete"     // no exp, or no aud where one is asked for
 	ReasonNotYetValid    Reason = "not_yet_valid"  // nbf is still to come
 	ReasonAlgorithm      Reason = "algorithm"      // not one of the issuer's
 	ReasonSignature      Reason = "signature"      // does not verify
@@ -53,7 +54,9 @@ func advice(reason Reason) string {
 	case ReasonExpiredKey:
 		return "this API key has expired: ask your administrator for a new one"
 	case ReasonExpiredToken:
-		return "the token has expired, or has no exp: log in again and send the new one"
+		return "the token has expired: log in again and send the new one"
+	case ReasonIncomplete:
+		return "the token has no exp, or does not say for whom it was made (aud): ask its issuer for one that has both"
 	case ReasonNotYetValid:
 		return "the token is not valid yet: check the clock of the machine that made it"
 	case ReasonAlgorithm:

@@ -71,69 +71,74 @@ func (s *issuer) keyFor(ctx context.Context, t *jwt.Token) (any, error) {
 	return set, nil
 }
 
-// verify finds the issuer among those of a header, by iss, and lets it verify.
+// verify lets the issuers of a header verify. Where there are several, only those
+// of the token's iss; a single one finds out itself, which saves a parse.
 func (i *Identifier) verify(ctx context.Context, header, token string) (*issuer, claims, *scheduler.Problem) {
-	iss, ok := issuerOf(token)
-	if !ok {
-		return nil, nil, refuse(ReasonMalformed)
+	issuers := i.byHeader[header]
+	if len(issuers) > 1 {
+		iss, _, ok := peek(token)
+		if !ok {
+			return nil, nil, refuse(ReasonMalformed)
+		}
+		issuers = slices.DeleteFunc(slices.Clone(issuers), func(s *issuer) bool { return !s.signs(iss) })
 	}
 	reason := ReasonWrongIssuer
-	for _, s := range i.issuers {
-		if s.header != header || s.Issuer.Issuer != "" && s.Issuer.Issuer != iss {
-			continue
-		}
+	for _, s := range issuers {
 		c, err := s.verify(ctx, token)
 		switch {
-		case err == nil && c.text(s.UserClaim) == "" && s.email(c) == "":
+		case err == nil && clean(c.text(s.UserClaim), maxID) == "" && s.email(c) == "":
 			return nil, nil, refuse(ReasonNoUser)
 		case err == nil:
 			return s, c, nil
-		case errors.Is(err, errNoKeys):
+		}
+		if reason = s.reasonOf(err, token); reason == ReasonIssuerKeysDown {
 			return nil, nil, unavailable(s.Name)
 		}
-		reason = reasonOf(err, token, s.Algorithms)
 	}
 	return nil, nil, refuse(reason)
 }
 
-// issuerOf reads the iss of a token that is not verified yet. False: it is no token.
-func issuerOf(token string) (string, bool) {
+// signs reports whether tokens of iss may be this issuer's.
+func (s *issuer) signs(iss string) bool { return s.Issuer.Issuer == "" || s.Issuer.Issuer == iss }
+
+// peek reads iss and alg of a token that is not verified. False: it is no token.
+func peek(token string) (iss, algorithm string, ok bool) {
 	c := jwt.MapClaims{}
-	if _, _, err := jwt.NewParser().ParseUnverified(token, c); err != nil {
-		return "", false
+	t, _, err := jwt.NewParser().ParseUnverified(token, c)
+	if err != nil {
+		return "", "", false
 	}
-	return claims(c).text("iss"), true
+	return claims(c).text("iss"), t.Method.Alg(), true
 }
 
-func reasonOf(err error, token string, algorithms []string) Reason {
+// reasonOf says what is wrong with a token that did not verify. The signature is
+// judged before iss, but to be told of a foreign iss helps more.
+func (s *issuer) reasonOf(err error, token string) Reason {
+	iss, algorithm, ok := peek(token)
 	switch {
+	case !ok || errors.Is(err, jwt.ErrTokenMalformed) || errors.Is(err, errCritical):
+		return ReasonMalformed
+	case !s.signs(iss):
+		return ReasonWrongIssuer
+	case !slices.Contains(s.Algorithms, algorithm):
+		return ReasonAlgorithm
+	case errors.Is(err, errNoKeys):
+		return ReasonIssuerKeysDown
 	case errors.Is(err, errUnknownKey):
 		return ReasonUnknownSigner
-	case errors.Is(err, jwt.ErrTokenMalformed), errors.Is(err, errCritical):
-		return ReasonMalformed
-	case errors.Is(err, jwt.ErrTokenSignatureInvalid) && !slices.Contains(algorithms, algorithmOf(token)):
-		return ReasonAlgorithm
-	case errors.Is(err, jwt.ErrTokenSignatureInvalid), errors.Is(err, jwt.ErrTokenUnverifiable):
-		return ReasonSignature
-	case errors.Is(err, jwt.ErrTokenExpired), errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
+	case errors.Is(err, jwt.ErrTokenExpired):
 		return ReasonExpiredToken
 	case errors.Is(err, jwt.ErrTokenNotValidYet):
 		return ReasonNotYetValid
-	case errors.Is(err, jwt.ErrTokenInvalidIssuer):
-		return ReasonWrongIssuer
+	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
+		return ReasonIncomplete
 	case errors.Is(err, jwt.ErrTokenInvalidAudience):
 		return ReasonWrongAudience
+	case errors.Is(err, jwt.ErrTokenSignatureInvalid), errors.Is(err, jwt.ErrTokenUnverifiable):
+		return ReasonSignature
 	default:
 		return ReasonMalformed
 	}
-}
-
-func algorithmOf(token string) string {
-	t, _, err := jwt.NewParser().ParseUnverified(token, jwt.MapClaims{})
-	if err != nil {
-		return ""
-	}
-	return t.Method.Alg()
 }
 
 // looksLikeToken reports whether a bearer has the three parts of a JWS.

@@ -57,6 +57,7 @@ func (j *Issuer) validate(f *faults, path string) {
 	switch {
 	case j.Secret == "" && j.JWKSURL == "":
 		f.add(path+".secret", "is empty, and there is no jwks_url: one of them has to say how tokens are verified")
+		return
 	case j.Secret != "" && j.JWKSURL != "":
 		f.add(path+".secret", "is set beside jwks_url: an issuer signs with a secret or with its own keys, not with both")
 	case j.JWKSURL != "":

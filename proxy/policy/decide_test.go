@@ -14,17 +14,17 @@ import (
 	"fairlane/scheduler"
 )
 
-func lim(text string, n int64, per time.Duration) *Limits {
-	return &Limits{Text: text, Set: []limit.Limit{{N: n, Period: per, Burst: n}}}
+func lim(text string, n int64) *Limits {
+	return &Limits{Text: text, Set: []limit.Limit{{N: n, Period: time.Minute, Burst: n}}}
 }
 
-func minutely(n int64) *Limits { return lim("n/minute", n, time.Minute) }
+func minutely(n int64) *Limits { return lim("n/minute", n) }
 
-func mustNew(t testing.TB, cfg Config) *Policy {
-	t.Helper()
+func mustNew(tb testing.TB, cfg Config) *Policy {
+	tb.Helper()
 	p, err := New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p
 }
@@ -47,11 +47,11 @@ func chat() *Query {
 	return &Query{Endpoint: openai.Chat, Pool: "main", Model: "qwen", Alias: "gpt-4", Sequences: 1}
 }
 
-func decide(t testing.TB, p *Policy, id *identity.Identity, q *Query) *Decision {
-	t.Helper()
+func decide(tb testing.TB, p *Policy, id *identity.Identity, q *Query) *Decision {
+	tb.Helper()
 	d, problem := p.Decide(id, q)
 	if problem != nil {
-		t.Fatal(problem)
+		tb.Fatal(problem)
 	}
 	return d
 }
@@ -263,7 +263,7 @@ func TestReloadFindsTheOldBuckets(t *testing.T) {
 
 func TestSizes(t *testing.T) {
 	cfg := Defaults()
-	cfg.Sizes.Light.Limits, cfg.Sizes.Medium.Limits, cfg.Sizes.Heavy.Limits = lim("60/minute", 60, time.Minute), lim("15/minute", 15, time.Minute), lim("3/minute", 3, time.Minute)
+	cfg.Sizes.Light.Limits, cfg.Sizes.Medium.Limits, cfg.Sizes.Heavy.Limits = lim("60/minute", 60), lim("15/minute", 15), lim("3/minute", 3)
 	p := mustNew(t, cfg)
 	tests := []struct {
 		name                    string

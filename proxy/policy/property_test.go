@@ -77,7 +77,8 @@ func FuzzGuessTask(f *testing.F) {
 }
 
 // fifty are rules of many kinds of which only the last few match.
-func fifty(t testing.TB) *Policy {
+func fifty(tb testing.TB) *Policy {
+	tb.Helper()
 	var rules []Rule
 	for i := range 45 {
 		name := fmt.Sprintf("team-%d", i)
@@ -95,7 +96,7 @@ func fifty(t testing.TB) *Policy {
 	cfg := withRules(append(rules, DefaultRules()...)...)
 	cfg.Rules = append(cfg.Rules, Rule{When: When{Group: []string{"everybody"}}, Class: new("vip"), Limits: minutely(5)})
 	cfg.Sizes.Light.Limits = minutely(60)
-	return mustNew(t, cfg)
+	return mustNew(tb, cfg)
 }
 
 func someone() *identity.Identity {

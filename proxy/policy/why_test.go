@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -12,7 +11,7 @@ import (
 
 func TestWhy(t *testing.T) {
 	cfg := withRules(
-		Rule{When: When{Group: []string{"R&D"}}, Class: new("vip"), Limits: lim("30/minute", 30, time.Minute)},
+		Rule{When: When{Group: []string{"R&D"}}, Class: new("vip"), Limits: lim("30/minute", 30)},
 		Rule{Weight: new(0.5), PrefixCache: new("isolated"), AllowFields: []string{"cache_salt", "priority"}},
 	)
 	cfg.MaxSlots = map[string]int{"main": 2}
