@@ -34,7 +34,7 @@ type answer struct {
 // comment keeps a waiting stream alive, and commits it.
 func (a *answer) comment() error {
 	a.commitEvents(http.StatusOK)
-	return a.write([]byte(": keep-alive\n\n"))
+	return a.write([]byte(": keep-alive\n\n"), time.Now())
 }
 
 func (a *answer) commitEvents(status int) {
@@ -65,10 +65,11 @@ func (a *answer) data(b []byte) error {
 		a.late = append(a.late, b[:min(len(b), maxLate-len(a.late))]...)
 		return nil
 	}
+	now := time.Now()
 	if a.events && openai.HasContent(a.x.route.Endpoint, b) {
-		a.meter.content(&a.x.rec, time.Now())
+		a.meter.content(&a.x.rec, now)
 	}
-	return a.write(b)
+	return a.write(b, now)
 }
 
 // begin commits the backend's status, if none is yet.
@@ -93,13 +94,10 @@ func (a *answer) headIsEvents() bool {
 }
 
 // write writes and, in a stream, sends at once.
-func (a *answer) write(b []byte) error {
-	if a.events {
-		now := time.Now()
-		if now.Sub(a.deadline) > writeAgain {
-			a.deadline = now
-			a.x.writeDeadline(now)
-		}
+func (a *answer) write(b []byte, now time.Time) error {
+	if now.Sub(a.deadline) > writeAgain {
+		a.deadline = now
+		a.x.writeDeadline(now)
 	}
 	if _, err := a.x.w.Write(b); err != nil {
 		return err
@@ -142,5 +140,5 @@ func (a *answer) event(e *openai.Error) error {
 	if a.ragged { // what came before must not swallow it
 		b = append([]byte("\n\n"), b...)
 	}
-	return a.write(b)
+	return a.write(b, time.Now())
 }

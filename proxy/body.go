@@ -45,13 +45,13 @@ func (x *exchange) readBody() ([]byte, *scheduler.Problem) {
 	if length >= 0 {
 		size = min(length, trustRead)
 	}
-	_ = x.rc.SetReadDeadline(x.rec.started.Add(x.s.cfg.ReadBody))
 	body, p := x.readInto(size)
-	_ = x.rc.SetReadDeadline(time.Time{})
 	if p != nil {
 		x.header().Set("Connection", "close")
+		return nil, p
 	}
-	return body, p
+	_ = x.rc.SetReadDeadline(time.Time{}) // from here on the client may wait
+	return body, nil
 }
 
 func (x *exchange) readInto(size int64) ([]byte, *scheduler.Problem) {

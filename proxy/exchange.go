@@ -38,6 +38,11 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{s: s, w: w, r: r, rc: http.NewResponseController(w)}
 	x.rec = record{started: time.Now(), requestID: requestID(r.Header.Get("X-Request-Id")), method: r.Method, path: clip(r.URL.Path), pool: none, model: none, class: none}
 	x.writeDeadline(x.rec.started)
+	if r.ContentLength != 0 {
+		// Also for a body that nobody reads: net/http reads what is left of it, and
+		// would wait for ever.
+		_ = x.rc.SetReadDeadline(x.rec.started.Add(s.cfg.ReadBody))
+	}
 	h := w.Header()
 	h.Set("X-Request-Id", x.rec.requestID)
 	s.cors.allow(h, r)
@@ -134,7 +139,8 @@ func (x *exchange) respond(status int, body []byte) {
 // fail ends the request with a problem: as an answer, or, if the answer has
 // begun, as an event of its stream.
 func (x *exchange) fail(p *scheduler.Problem) {
-	if x.r.Context().Err() != nil {
+	// A read that timed out has ended the context too, and the client is there.
+	if x.r.Context().Err() != nil && p.Code != scheduler.CodeRequestTimeout {
 		x.left()
 		return
 	}

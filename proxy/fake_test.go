@@ -72,14 +72,14 @@ func (f *fakes) Pass(_ context.Context, pool string, p *Passage) (*http.Response
 	return f.pass(pool, p)
 }
 
-func (f *fakes) server(t testing.TB, cfg Config) *Server {
-	t.Helper()
+func (f *fakes) server(tb testing.TB, cfg Config) *Server {
+	tb.Helper()
 	s, err := New(cfg, Deps{
 		Identifier: f, Decider: f, Limiter: f, Queue: f, Passer: f, Catalog: func() *Catalog { return f.catalog }, Ready: f.ready,
 		Metrics: f.reg, Logger: slog.New(slog.NewJSONHandler(f.log, nil)),
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
@@ -178,22 +178,22 @@ func (l *lines) requests() []map[string]any {
 }
 
 // one is the line of the only request.
-func (l *lines) one(t testing.TB) map[string]any {
-	t.Helper()
+func (l *lines) one(tb testing.TB) map[string]any {
+	tb.Helper()
 	all := l.requests()
 	if len(all) != 1 {
-		t.Fatalf("%d lines of requests, want 1: %v", len(all), all)
+		tb.Fatalf("%d lines of requests, want 1: %v", len(all), all)
 	}
 	return all[0]
 }
 
 // counted is the value of a counter summed over the labels that are not named,
 // or the number of observations of a histogram.
-func (f *fakes) counted(t testing.TB, name string, labels map[string]string) float64 {
-	t.Helper()
+func (f *fakes) counted(tb testing.TB, name string, labels map[string]string) float64 {
+	tb.Helper()
 	families, err := f.reg.Gather()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var sum float64
 	for _, family := range families {
@@ -216,20 +216,20 @@ func (f *fakes) counted(t testing.TB, name string, labels map[string]string) flo
 }
 
 // once checks that the request ended in this outcome, and in no other.
-func (f *fakes) once(t testing.TB, want scheduler.Outcome) map[string]any {
-	t.Helper()
-	line := f.log.one(t)
+func (f *fakes) once(tb testing.TB, want scheduler.Outcome) map[string]any {
+	tb.Helper()
+	line := f.log.one(tb)
 	if line["outcome"] != string(want) {
-		t.Errorf("outcome %v, want %s", line["outcome"], want)
+		tb.Errorf("outcome %v, want %s", line["outcome"], want)
 	}
-	if n := f.counted(t, "fairlane_requests_total", nil); n != 1 {
-		t.Errorf("%v requests were counted", n)
+	if n := f.counted(tb, "fairlane_requests_total", nil); n != 1 {
+		tb.Errorf("%v requests were counted", n)
 	}
-	if n := f.counted(t, "fairlane_requests_total", map[string]string{"outcome": string(want)}); n != 1 {
-		t.Errorf("%v requests were counted as %s", n, want)
+	if n := f.counted(tb, "fairlane_requests_total", map[string]string{"outcome": string(want)}); n != 1 {
+		tb.Errorf("%v requests were counted as %s", n, want)
 	}
-	if n := f.counted(t, "fairlane_request_duration_seconds", nil); n != 1 {
-		t.Errorf("%v durations", n)
+	if n := f.counted(tb, "fairlane_request_duration_seconds", nil); n != 1 {
+		tb.Errorf("%v durations", n)
 	}
 	return line
 }
@@ -267,12 +267,12 @@ func (m *memory) dial() (net.Conn, error) {
 }
 
 // start serves on a network in memory and gives a client of it.
-func start(t testing.TB, s *Server) (*http.Client, *memory) {
-	t.Helper()
+func start(tb testing.TB, s *Server) (*http.Client, *memory) {
+	tb.Helper()
 	m := newMemory()
 	s.serveOn(m)
 	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return m.dial() }, DisableCompression: true}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		transport.CloseIdleConnections()
 		s.Stop(context.Background())
 	})
@@ -288,28 +288,28 @@ const (
 	doneEvent  = "data: [DONE]\n\n"
 )
 
-func post(t testing.TB, c *http.Client, path, body string) *http.Response {
-	t.Helper()
+func post(tb testing.TB, c *http.Client, path, body string) *http.Response {
+	tb.Helper()
 	resp, err := c.Post("http://edge"+path, "application/json", strings.NewReader(body))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { resp.Body.Close() })
+	tb.Cleanup(func() { resp.Body.Close() })
 	return resp
 }
 
-func readAll(t testing.TB, r io.Reader) string {
-	t.Helper()
+func readAll(tb testing.TB, r io.Reader) string {
+	tb.Helper()
 	b, err := io.ReadAll(r)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(b)
 }
 
 // errorOf reads an error in OpenAI's shape.
-func errorOf(t testing.TB, body string) (code, param, message string) {
-	t.Helper()
+func errorOf(tb testing.TB, body string) (code, param, message string) {
+	tb.Helper()
 	var e struct {
 		Error struct {
 			Message, Type string
@@ -318,7 +318,7 @@ func errorOf(t testing.TB, body string) (code, param, message string) {
 	}
 	dec := json.NewDecoder(bytes.NewReader([]byte(body)))
 	if err := dec.Decode(&e); err != nil || e.Error.Code == nil || e.Error.Type == "" {
-		t.Fatalf("no error: %s", body)
+		tb.Fatalf("no error: %s", body)
 	}
 	if e.Error.Param != nil {
 		param = *e.Error.Param
@@ -327,17 +327,22 @@ func errorOf(t testing.TB, body string) (code, param, message string) {
 }
 
 // nextEvent reads one event of a stream.
-func nextEvent(t testing.TB, r *bufio.Reader) string {
-	t.Helper()
+func nextEvent(tb testing.TB, r *bufio.Reader) string {
+	tb.Helper()
 	var out strings.Builder
 	for {
 		line, err := r.ReadString('\n')
 		out.WriteString(line)
 		if err != nil {
-			t.Fatalf("after %q: %v", out.String(), err)
+			tb.Fatalf("after %q: %v", out.String(), err)
 		}
 		if line == "\n" {
 			return out.String()
 		}
 	}
+}
+
+// takeAll is a limiter that always gives.
+func takeAll(settle func(scheduler.Usage)) func(*policy.Decision, Need) (Allowance, *scheduler.Problem) {
+	return func(*policy.Decision, Need) (Allowance, *scheduler.Problem) { return Allowance{Settle: settle}, nil }
 }

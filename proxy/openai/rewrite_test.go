@@ -78,7 +78,8 @@ func TestRewriteAddsWithoutACopyWhereThereIsRoom(t *testing.T) {
 }
 
 func TestRewriteOfAnEmptyObject(t *testing.T) {
-	for in, want := range map[string]string{` { } `: `{ "model":"m"}`, `{"priority":1}`: `{"model":"m"}`} {
+	for _, tt := range [][2]string{{` { } `, `{ "model":"m"}`}, {`{"priority":1}`, `{"model":"m"}`}} {
+		in, want := tt[0], tt[1]
 		r, err := Scan(Embeddings, jsonType, []byte(in))
 		if err != nil {
 			t.Fatal(err)
@@ -124,6 +125,7 @@ func FuzzScan(f *testing.F) {
 }
 
 func decode(t *testing.T, b []byte) map[string]any {
+	t.Helper()
 	var m map[string]any
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.UseNumber()

@@ -104,8 +104,8 @@ func requiredField(e Endpoint) string {
 	}
 }
 
-// object reads an object of at most most members and calls f for the value of
-// each, which f has to read. The name is valid until f reads.
+// object reads an object and calls f for the value of each member, which f has
+// to read. It may have as many as most. The name is valid until f reads.
 func (s *scanner) object(most int, f func(name []byte) error) error {
 	if err := s.token(); err != nil {
 		return err
