@@ -106,7 +106,7 @@ func TestMatch(t *testing.T) {
 			t.Errorf("%s: %+v %v", tt.path, got, ok)
 		}
 	}
-	for _, path := range strings.FieldsSeq(`/ /v1 /v1/ /v1/models/ /v1/models/../x /v1/models//x /v1/responses/ /v1/responses/a/b /v1/responses/../models /v1/responses//cancel
+	for path := range strings.FieldsSeq(`/ /v1 /v1/ /v1/models/ /v1/models/../x /v1/models//x /v1/responses/ /v1/responses/a/b /v1/responses/../models /v1/responses//cancel
 		/v1/responses/cancel/cancel/x /v1/chat/completions/ //v1/models /V1/models /metrics /load /health /version /invocations /sleep /v1/load_lora_adapter /collective_rpc /v1/images/generations`) {
 		if got, ok := Match(path); ok {
 			t.Errorf("%s: %+v", path, got)
