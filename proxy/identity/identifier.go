@@ -103,14 +103,25 @@ func (i *Identifier) Stop() {
 
 // Identify finds out who sends r. It reads headers only, and waits only for the
 // keys of an issuer, see the package's comment; then no longer than r's context.
+// With a problem comes an identity that holds the address and nothing else.
 func (i *Identifier) Identify(r *http.Request) (*Identity, *scheduler.Problem) {
-	id := &Identity{Addr: i.client(r), IP: unknownAddress}
-	if id.Addr.IsValid() {
-		id.IP = id.Addr.String()
+	addr := i.client(r)
+	ip := unknownAddress
+	if addr.IsValid() {
+		ip = addr.String()
 	}
+	identify := i.byProof
 	if i.open {
-		return i.onTrust(id, r)
+		identify = i.onTrust
 	}
+	id, problem := identify(&Identity{Addr: addr, IP: ip}, r)
+	if problem != nil {
+		return &Identity{Addr: addr, IP: ip}, problem
+	}
+	return id, nil
+}
+
+func (i *Identifier) byProof(id *Identity, r *http.Request) (*Identity, *scheduler.Problem) {
 	signer, c, problem := i.signature(r)
 	shown, ok := credentialOf(r.Header)
 	switch {

@@ -135,6 +135,9 @@ func runCases(t *testing.T, i *Identifier, cases []identifyCase) {
 				if problem == nil {
 					t.Fatalf("let in as %+v", got)
 				}
+				if diff := cmp.Diff(&Identity{Addr: netip.MustParseAddr("192.0.2.7"), IP: "192.0.2.7"}, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+					t.Errorf("a problem comes with more than an address: %s", diff)
+				}
 				if problem.Code != scheduler.CodeInvalidAPIKey || problem.Code.Status() != http.StatusUnauthorized || problem.Reason != tt.reason || problem.Message == "" {
 					t.Errorf("%+v, want a 401 of reason %s", problem, tt.reason)
 				}

@@ -51,18 +51,6 @@ const (
 	BySize // requests of one size
 )
 
-// String is the kind as keys and check-config write it.
-func (k BucketKind) String() string {
-	switch k {
-	case Requests:
-		return "requests"
-	case Tokens:
-		return "tokens"
-	default:
-		return "size"
-	}
-}
-
 // Bucket is one that the request draws from.
 type Bucket struct {
 	Kind   BucketKind
