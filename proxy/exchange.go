@@ -3,6 +3,7 @@ package proxy
 import (
 	"crypto/rand"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -26,6 +27,7 @@ type exchange struct {
 	held     int64 // bytes of the body, in the server's budget
 	id       *identity.Identity
 	req      *openai.Request
+	at       place // of the model
 	decision *policy.Decision
 	allow    Allowance
 }
@@ -36,7 +38,8 @@ const statusLeft = 499
 // begin notes that the request is there.
 func (s *Server) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{s: s, w: w, r: r, rc: http.NewResponseController(w)}
-	x.rec = record{started: time.Now(), requestID: requestID(r.Header.Get("X-Request-Id")), method: r.Method, path: clip(r.URL.Path), pool: none, model: none, class: none}
+	x.rec = record{started: time.Now(), requestID: requestID(r.Header.Get("X-Request-Id")), method: clip(r.Method), path: clip(r.URL.Path), pool: none, model: none, class: none}
+	x.rec.clientIP, _, _ = net.SplitHostPort(r.RemoteAddr) //nolint:errcheck // empty will do
 	x.writeDeadline(x.rec.started)
 	if r.ContentLength != 0 {
 		// Also for a body that nobody reads: net/http reads what is left of it, and

@@ -84,8 +84,19 @@ func (f *follower) interrupted() *scheduler.Problem {
 
 // gone is the end when the client is.
 func (f *follower) gone() *scheduler.Problem {
+	f.counted()
 	f.x.left()
 	return nil
+}
+
+// counted is the usage of a call of whose end nothing is known, as far as it was
+// seen here. Who leaves early has had the prompt read for it all the same.
+func (f *follower) counted() {
+	r := &f.x.rec
+	if r.granted.IsZero() || r.usage != (scheduler.Usage{}) {
+		return
+	}
+	r.usage = scheduler.Usage{Input: f.x.s.estimates.input(f.x.at.model, f.x.req), Output: f.out.meter.events}
 }
 
 // take deals with an event. Done: it was the last.
@@ -113,6 +124,8 @@ func (f *follower) take(ev scheduler.CallEvent) (done bool, p *scheduler.Problem
 	case scheduler.CallProblem:
 		if ev.End != nil {
 			f.ended(ev.End)
+		} else if f.out.begun {
+			f.counted()
 		}
 		return true, f.out.fail(ev.Problem)
 	}
@@ -146,16 +159,18 @@ func (f *follower) ended(e *scheduler.End) {
 	if r.outcome == "" {
 		r.outcome = scheduler.Completed
 	}
-	f.x.s.estimates.learn(r.model, f.x.req, e.Usage)
+	f.x.s.estimates.learn(f.x.at.model, f.x.req, e.Usage)
 }
 
 // meter measures a stream as its client sees it.
 type meter struct {
-	m    streamMetrics
-	last time.Time // of the content event before
+	m      streamMetrics
+	last   time.Time // of the content event before
+	events int       // pieces with content
 }
 
 func (m *meter) content(r *record, now time.Time) {
+	m.events++
 	if m.last.IsZero() {
 		r.first = now
 		m.m.firstToken.Observe(now.Sub(r.started).Seconds())

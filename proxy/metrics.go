@@ -70,7 +70,7 @@ func (m *metrics) ended(r *record) {
 	e := m.end(endKey{r.pool, r.model, r.class, r.outcome})
 	e.requests.Inc()
 	e.duration.Observe(r.ended.Sub(r.started).Seconds())
-	if p := r.problem; p != nil && r.outcome == scheduler.Refused {
+	if p := r.problem; p != nil && p.Reason != "" && r.outcome == scheduler.Refused {
 		m.refusals.WithLabelValues(r.pool, r.class, string(p.Reason)).Inc()
 	}
 }

@@ -44,30 +44,35 @@ func (x *exchange) passage(p *Passage) ([]string, *scheduler.Problem) {
 		if x.route.Endpoint == openai.ResponseCancel {
 			p.Path += "/cancel"
 		}
+		if x.r.URL.RawQuery != "" {
+			p.Path += "?" + x.r.URL.RawQuery
+		}
 		return x.s.deps.Catalog().pools(), nil
 	}
-	at, problem := x.read()
-	if problem != nil {
+	if problem := x.read(); problem != nil {
 		return nil, problem
 	}
 	edit := openai.Edit{}
 	if x.req.Model != "" {
-		edit.Model = at.model
+		edit.Model = x.at.model
 	}
 	body, err := x.req.Rewrite(edit)
 	if err != nil {
 		return nil, scanProblem(err)
 	}
 	p.Path, p.Body = x.r.URL.Path, body
-	return []string{at.pool}, nil
+	return []string{x.at.pool}, nil
 }
 
 // relay hands the backend's answer on.
 func (x *exchange) relay(resp *http.Response) *scheduler.Problem {
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPassed))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPassed+1))
 	if err != nil {
 		return asBackendProblem(err)
+	}
+	if len(body) > maxPassed {
+		return scheduler.Problemf(scheduler.CodeBackendFailed, "the model server's answer is larger than %d bytes", maxPassed)
 	}
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode >= http.StatusInternalServerError {
 		return scheduler.Problemf(scheduler.CodeBackendFailed, "the model server answered %d", resp.StatusCode)

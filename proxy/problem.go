@@ -22,13 +22,17 @@ func problemError(p *scheduler.Problem, s openai.Shape) *openai.Error {
 	return &openai.Error{Message: p.Message, Type: openai.ErrorType(s, p.Code.Status()), Param: p.Param, Code: string(p.Code)}
 }
 
+// longRetry is a wait that the openai clients do not keep: told to wait longer
+// they come back at once.
+const longRetry = time.Minute
+
 // problemHeaders say when to come again. 429 and 503 always do.
 func problemHeaders(h http.Header, p *scheduler.Problem) {
 	status := p.Code.Status()
 	if p.RetryAfter > 0 || status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", strconv.Itoa(max(1, seconds(p.RetryAfter))))
 	}
-	if p.NoRetry || p.Code == scheduler.CodeQueueTimeout || p.Code == scheduler.CodeBackendCrashed {
+	if p.NoRetry || p.RetryAfter > longRetry || p.Code == scheduler.CodeQueueTimeout || p.Code == scheduler.CodeBackendCrashed {
 		h.Set("X-Should-Retry", "false")
 	}
 }

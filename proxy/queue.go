@@ -17,14 +17,13 @@ func (x *exchange) queue() *scheduler.Problem {
 		x.header().Set("Connection", "close")
 		return shuttingDown()
 	}
-	at, p := x.read()
-	if p != nil {
+	if p := x.read(); p != nil {
 		return p
 	}
-	if p := x.admit(at); p != nil {
+	if p := x.admit(); p != nil {
 		return p
 	}
-	sub, p := x.submission(at)
+	sub, p := x.submission()
 	if p != nil {
 		return p
 	}
@@ -37,36 +36,36 @@ func (x *exchange) queue() *scheduler.Problem {
 }
 
 // read reads the body, looks at it, and finds the model's place.
-func (x *exchange) read() (place, *scheduler.Problem) {
+func (x *exchange) read() *scheduler.Problem {
 	body, p := x.readBody()
 	if p != nil {
-		return place{}, p
+		return p
 	}
 	req, err := openai.Scan(x.route.Endpoint, x.r.Header.Get("Content-Type"), body)
 	if err != nil {
-		return place{}, scanProblem(err)
+		return scanProblem(err)
 	}
 	x.req = req
 	x.rec.sequences = req.Sequences
 	at, p := x.s.deps.Catalog().find(req.Model)
 	if p != nil {
-		return place{}, p
+		return p
 	}
-	x.rec.pool = at.pool
+	x.at, x.rec.pool = at, at.pool
 	if _, known := x.s.deps.Catalog().where[at.model]; known { // else a client could make labels
 		x.rec.model = at.model
 	}
-	return at, nil
+	return nil
 }
 
 // admit asks policy and takes from the caller's buckets.
-func (x *exchange) admit(at place) *scheduler.Problem {
+func (x *exchange) admit() *scheduler.Problem {
 	q := policy.Query{
-		Endpoint: x.route.Endpoint, Pool: at.pool, Model: at.model,
+		Endpoint: x.route.Endpoint, Pool: x.at.pool, Model: x.at.model,
 		InputChars: x.req.InputChars, MaxTokens: x.req.MaxTokens, Sequences: x.req.Sequences,
 		TaskPrompt: x.req.TaskPrompt, Priority: x.req.Priority,
 	}
-	if x.req.Model != at.model {
+	if x.req.Model != x.at.model {
 		q.Alias = x.req.Model
 	}
 	d, p := x.s.deps.Decider.Decide(x.id, &q)
@@ -82,7 +81,7 @@ func (x *exchange) admit(at place) *scheduler.Problem {
 		return nil
 	}
 	allow, p := x.s.deps.Limiter.Take(x.r.Context(), d, Need{
-		InputTokens: x.s.estimates.input(at.model, x.req), MaxTokens: x.req.MaxTokens * x.req.Sequences,
+		InputTokens: x.s.estimates.input(x.at.model, x.req), MaxTokens: x.req.MaxTokens * x.req.Sequences,
 	})
 	limitHeaders(x.header(), allow)
 	if p == nil {
@@ -92,31 +91,32 @@ func (x *exchange) admit(at place) *scheduler.Problem {
 }
 
 // submission is the request as the queue gets it.
-func (x *exchange) submission(at place) (*scheduler.Submission, *scheduler.Problem) {
+func (x *exchange) submission() (*scheduler.Submission, *scheduler.Problem) {
 	d, added := x.decision, x.req.AddsUsage()
 	edit := openai.Edit{Strip: stripped(d.AllowFields), AddUsage: added}
 	if x.req.Model != "" {
-		edit.Model = at.model
+		edit.Model = x.at.model
 	}
 	if d.Isolated && !x.route.Endpoint.Audio() {
 		edit.CacheSalt = cacheSalt(x.id.UserKey)
 		edit.Strip = append(edit.Strip, "cache_salt")
 	}
-	entry := x.entry(at)
+	entry := x.entry()
 	body, err := x.req.Rewrite(edit)
 	if err != nil {
 		return nil, scanProblem(err)
 	}
+	x.req.Forget()
 	return &scheduler.Submission{Entry: entry, Header: toBackend(x.r.Header), Body: body, AddedUsage: added}, nil
 }
 
-func (x *exchange) entry(at place) scheduler.Entry {
+func (x *exchange) entry() scheduler.Entry {
 	d, accepted := x.decision, x.rec.started.Round(time.Microsecond)
 	e := scheduler.Entry{
-		Pool: at.pool, Model: at.model, Endpoint: string(x.route.Endpoint), Path: x.r.URL.Path, Stream: x.req.Stream,
+		Pool: x.at.pool, Model: x.at.model, Endpoint: string(x.route.Endpoint), Path: x.r.URL.Path, Stream: x.req.Stream,
 		Class: d.Class, User: x.id.UserKey, UserWeight: d.UserWeight, MaxRunning: d.MaxRunning, MaxQueued: d.MaxQueued, Priority: d.Priority,
 		AcceptedAt: accepted, Deadline: accepted.Add(d.MaxWait),
-		Sequences: x.req.Sequences, InputTokens: x.s.estimates.input(at.model, x.req), MaxTokens: x.req.MaxTokens,
+		Sequences: x.req.Sequences, InputTokens: x.s.estimates.input(x.at.model, x.req), MaxTokens: x.req.MaxTokens,
 		PrefixGroup: x.req.PrefixHash, Chat: x.id.ChatID,
 	}
 	if len(x.id.Groups) > 0 {

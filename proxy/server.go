@@ -115,18 +115,21 @@ func (s *Server) Drain() {
 func (s *Server) Stop(ctx context.Context) {
 	s.Drain()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.http == nil {
+	srv, served := s.http, s.serve
+	s.mu.Unlock()
+	if srv == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Grace)
 	defer cancel()
-	if err := s.http.Shutdown(ctx); err != nil {
+	if err := srv.Shutdown(ctx); err != nil {
 		s.deps.Logger.WarnContext(ctx, "answers were cut off: they took longer than http.shutdown_grace", slog.Duration("grace", s.cfg.Grace))
-		_ = s.http.Close() // nothing is left to be done about an error
+		_ = srv.Close() // nothing is left to be done about an error
 	}
-	<-s.serve
-	s.http, s.addr = nil, nil
+	<-served
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.addr = nil
 }
 
 // Handler serves the edge's paths.

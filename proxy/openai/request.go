@@ -66,6 +66,10 @@ func mediaType(contentType string) (string, map[string]string, error) {
 	return strings.ToLower(media), params, err
 }
 
+// Forget lets go of the body, so that who waits with a Request in hand does not
+// hold it twice. After it Rewrite is of no use.
+func (r *Request) Forget() { r.body, r.members, r.form = nil, nil, nil }
+
 // AddsUsage reports whether the usage of the stream has to be asked for.
 func (r *Request) AddsUsage() bool {
 	return r.Stream && !r.IncludeUsage && r.Endpoint.reportsUsageIfAsked()
