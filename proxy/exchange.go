@@ -39,7 +39,7 @@ const statusLeft = 499
 func (s *Server) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{s: s, w: w, r: r, rc: http.NewResponseController(w)}
 	x.rec = record{started: time.Now(), requestID: requestID(r.Header.Get("X-Request-Id")), method: clip(r.Method), path: clip(r.URL.Path), pool: none, model: none, class: none}
-	x.rec.clientIP, _, _ = net.SplitHostPort(r.RemoteAddr) //nolint:errcheck // empty will do
+	x.rec.clientIP, _, _ = net.SplitHostPort(r.RemoteAddr) // empty will do
 	x.writeDeadline(x.rec.started)
 	if r.ContentLength != 0 {
 		// Also for a body that nobody reads: net/http reads what is left of it, and

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -375,4 +376,75 @@ func TestEarlyEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestLongStreamsOutliveTheTimeToWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakes()
+		call := newFakeCall()
+		f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) { return call, nil }
+		c, _ := start(t, f.server(t, Config{}))
+		go func() {
+			call.events <- head(200, sse)
+			for range 20 {
+				call.events <- data(chunk)
+				<-time.After(2 * time.Minute)
+			}
+			call.events <- data(doneEvent)
+			call.events <- end(scheduler.Completed)
+		}()
+		resp := post(t, c, chatPath, streamBody)
+		if got := readAll(t, resp.Body); got != strings.Repeat(chunk, 20)+doneEvent {
+			t.Errorf("got %d bytes", len(got))
+		}
+	})
+}
+
+func TestWhoReadsNothingIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakes()
+		call := newFakeCall()
+		f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) { return call, nil }
+		_, m := start(t, f.server(t, Config{}))
+		call.events <- head(200, sse)
+		call.events <- data(chunk)
+		conn, err := m.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		go io.WriteString(conn, "POST "+chatPath+" HTTP/1.1\r\nHost: edge\r\nContent-Type: application/json\r\nContent-Length: "+strconv.Itoa(len(streamBody))+"\r\n\r\n"+streamBody)
+		<-time.After(writeWait + time.Second)
+		synctest.Wait()
+		select {
+		case <-call.cancelled:
+		default:
+			t.Error("the call goes on")
+		}
+		f.once(t, scheduler.Cancelled)
+	})
+}
+
+func TestWhoLeavesIsChargedWhatWasSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakes()
+		call := newFakeCall()
+		for _, ev := range []scheduler.CallEvent{granted(), head(200, sse), data(chunk), data(chunk)} {
+			call.events <- ev
+		}
+		var settled []scheduler.Usage
+		f.take = takeAll(func(u scheduler.Usage) { settled = append(settled, u) })
+		f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) { return call, nil }
+		c, _ := start(t, f.server(t, Config{}))
+		resp := post(t, c, chatPath, strings.Replace(streamBody, "hi", strings.Repeat("word", 10), 1))
+		synctest.Wait()
+		resp.Body.Close()
+		synctest.Wait()
+		if diff := cmp.Diff([]scheduler.Usage{{Input: 10, Output: 2}}, settled); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		if line := f.once(t, scheduler.Cancelled); line["output_tokens"] != 2.0 {
+			t.Errorf("line %v", line)
+		}
+	})
 }
