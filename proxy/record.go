@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"log/slog"
 	"math"
 	"time"
@@ -54,7 +53,7 @@ func (x *exchange) log() {
 			attrs = append(attrs, slog.String("reason", string(p.Reason)), slog.String("limit", p.Limit), slog.Int("retry_after_s", seconds(p.RetryAfter)))
 		}
 	}
-	x.s.deps.Logger.LogAttrs(context.WithoutCancel(x.r.Context()), slog.LevelInfo, "request", attrs...)
+	x.s.deps.Logger.LogAttrs(x.r.Context(), slog.LevelInfo, "request", attrs...)
 }
 
 // seconds rounds up, as Retry-After has to.

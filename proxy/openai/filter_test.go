@@ -139,6 +139,12 @@ func TestStreamFilter(t *testing.T) {
 			facts{Out: "event: error\ndata: no json\n\n", Failed: true},
 		},
 		{
+			"responses that fail as chats do",
+			FilterOptions{Endpoint: Responses},
+			errorChunk,
+			facts{Out: errorChunk, Failed: true},
+		},
+		{
 			"responses",
 			FilterOptions{Endpoint: Responses},
 			"event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"a\"}\n\nevent: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"error\":null,\"usage\":{\"input_tokens\":4,\"input_tokens_details\":{\"cached_tokens\":0},\"output_tokens\":2}}}\n\n",

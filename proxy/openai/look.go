@@ -43,6 +43,9 @@ func (f *StreamFilter) lookAt(data []byte, v *view) {
 	if bytes.Contains(data, []byte(`"usage"`)) {
 		v.usage = anyLevel(data, `"usage"`, func(b []byte) bool { _, ok := parseUsage(f.opts.Endpoint, b); return ok })
 	}
+	if bytes.Contains(data, []byte(`"error"`)) && !isNull(topLevel(data, "error")) {
+		f.failed = true
+	}
 	switch f.opts.Endpoint {
 	case Messages:
 		f.lookAtMessage(data, v)
@@ -57,9 +60,6 @@ func (f *StreamFilter) lookAt(data []byte, v *view) {
 func (f *StreamFilter) lookAtChunk(data []byte, v *view) {
 	f.keepUsage(v.usage)
 	v.finish = hasFilled(data, `"finish_reason"`)
-	if bytes.Contains(data, []byte(`"error"`)) && !isNull(topLevel(data, "error")) {
-		f.failed = true
-	}
 }
 
 func (f *StreamFilter) lookAtMessage(data []byte, v *view) {

@@ -53,13 +53,15 @@ func (r *Request) changes(e Edit) []change {
 	return out
 }
 
-// withUsage is the stream_options with usage asked for.
+// withUsage is the stream_options with usage asked for, once: without it being
+// asked for, continuous_usage_stats had no effect, and shall have none now.
 func withUsage(options []byte) []byte {
 	const ask = `"include_usage":true`
 	if len(options) == 0 || options[0] != '{' {
 		return []byte("{" + ask + "}")
 	}
 	rest := appendWithout(nil, options, "include_usage")
+	rest = appendWithout(nil, rest, "continuous_usage_stats")
 	if _, some := nextMember(rest, 0); !some {
 		return []byte("{" + ask + "}")
 	}

@@ -29,6 +29,7 @@ func TestRewrite(t *testing.T) {
 		{"only the top level", `{"messages":[{"priority":1}]}`, Edit{Strip: fields}, ""},
 		{"usage is asked for", `{"stream":true,"messages":[] }  `, Edit{AddUsage: true}, `{"stream":true,"messages":[] ,"stream_options":{"include_usage":true}}`},
 		{"usage, with options", `{"stream_options":{"include_usage":false,"x":1},"messages":[]}`, Edit{AddUsage: true}, `{"stream_options":{"include_usage":true,"x":1},"messages":[]}`},
+		{"usage, and not with every chunk", `{"stream_options":{"continuous_usage_stats":true},"messages":[]}`, Edit{AddUsage: true}, `{"stream_options":{"include_usage":true},"messages":[]}`},
 		{"usage, with empty options", `{"stream_options":{ },"messages":[]}`, Edit{AddUsage: true}, `{"stream_options":{"include_usage":true},"messages":[]}`},
 		{"usage, with null", `{"stream_options":null,"messages":[]}`, Edit{AddUsage: true}, `{"stream_options":{"include_usage":true},"messages":[]}`},
 		{"a salt", `{"cache_salt":"mine","messages":[]}`, Edit{Strip: fields, CacheSalt: "s"}, `{"messages":[],"cache_salt":"s"}`},
@@ -146,6 +147,7 @@ func expect(m map[string]any, e Edit) {
 		options = map[string]any{}
 	}
 	options["include_usage"] = true
+	delete(options, "continuous_usage_stats")
 	m["stream_options"] = options
 }
 
