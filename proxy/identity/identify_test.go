@@ -35,10 +35,11 @@ func digest(key string) string {
 
 func someKeys() []Key {
 	return []Key{
-		{ID: "openwebui", SHA256: digest("k-owui"), Forwarder: true, Roles: []string{"ui"}},
+		{ID: "openwebui", SHA256: digest("k-owui"), Forwarder: true, Roles: []string{"ui"}, Groups: []string{"tools"}},
 		{ID: "ci", SHA256: digest("k-ci"), User: "CI-bot@example.com", Roles: []string{"bot"}, Groups: []string{"robots"}},
 		{ID: "plain", SHA256: digest("k-plain")},
 		{ID: "named", SHA256: digest("k-named"), User: "u-9", Email: "Anna@Example.com", Name: "Anna B."},
+		{ID: "mail", SHA256: digest("k-mail"), Email: "anna@example.com"},
 		{ID: "old", SHA256: digest("k-old"), User: "x", Expires: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)},
 		{ID: "young", SHA256: digest("k-young"), User: "x", Expires: time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC)},
 	}
@@ -173,6 +174,7 @@ func TestKeys(t *testing.T) {
 		{"a bad bearer beside a good key", headers{"x-api-key": "k-ci", "Authorization": "Bearer nonsense"}, nil, ReasonUnknownKey},
 		{"a key of nobody in particular", headers{"Authorization": "Bearer k-plain"}, &Identity{UserKey: "key:plain", Name: "plain", KeyID: "plain", AuthType: AuthAPIKey, Verified: true}, ""},
 		{"a key with an email", headers{"Authorization": "Bearer k-named"}, &Identity{UserKey: "user:anna@example.com", ID: "u-9", Name: "Anna B.", Email: "anna@example.com", KeyID: "named", AuthType: AuthAPIKey, Verified: true}, ""},
+		{"a key with nothing but an email", headers{"Authorization": "Bearer k-mail"}, &Identity{UserKey: "user:anna@example.com", ID: "anna@example.com", Name: "anna@example.com", Email: "anna@example.com", KeyID: "mail", AuthType: AuthAPIKey, Verified: true}, ""},
 		{"expired", headers{"Authorization": "Bearer k-old"}, nil, ReasonExpiredKey},
 		{"not yet expired", headers{"Authorization": "Bearer k-young"}, &Identity{UserKey: "user:x", ID: "x", Name: "x", KeyID: "young", AuthType: AuthAPIKey, Verified: true}, ""},
 		{"unknown is never anonymous", headers{"Authorization": "Bearer nonsense"}, nil, ReasonUnknownKey},
@@ -190,7 +192,7 @@ func TestKeys(t *testing.T) {
 
 func TestForwarder(t *testing.T) {
 	nobody := func(change func(*Identity)) *Identity {
-		id := &Identity{UserKey: "key:openwebui", Name: "openwebui", KeyID: "openwebui", Roles: []string{"ui"}, AuthType: AuthForwarded, Verified: true, Forwarder: true, Nobody: true}
+		id := &Identity{UserKey: "key:openwebui", Name: "openwebui", KeyID: "openwebui", Roles: []string{"ui"}, Groups: []string{"tools"}, AuthType: AuthForwarded, Verified: true, Forwarder: true, Nobody: true}
 		if change != nil {
 			change(id)
 		}
@@ -206,6 +208,7 @@ func TestForwarder(t *testing.T) {
 			nobody(func(id *Identity) { id.Task = "title_generation" }),
 			"",
 		},
+		{"the key's own roles are not the person's", with(headers{"X-OpenWebUI-User-Role": ""}), forwardedAnna(func(id *Identity) { id.Roles = nil }), ""},
 		{"no email", with(headers{"X-OpenWebUI-User-Email": ""}), forwardedAnna(func(id *Identity) { id.UserKey, id.Email = "user:u-1", "" }), ""},
 		{"no id", with(headers{"X-OpenWebUI-User-Id": ""}), forwardedAnna(func(id *Identity) { id.ID = "anna@example.com" }), ""},
 		{"no email that deserves the name", with(headers{"X-OpenWebUI-User-Email": "anna"}), forwardedAnna(func(id *Identity) { id.UserKey, id.Email = "user:u-1", "" }), ""},
@@ -345,7 +348,7 @@ func TestAnonymousDenied(t *testing.T) {
 		{"nothing", nil, nil, ReasonMissing},
 		{"forwarded headers alone", person(nil), nil, ReasonMissing},
 		{"a forwarder's nobody has shown a key", headers{"Authorization": "Bearer k-owui"}, &Identity{
-			UserKey: "key:openwebui", Name: "openwebui", KeyID: "openwebui", Roles: []string{"ui"}, AuthType: AuthForwarded, Verified: true, Forwarder: true, Nobody: true,
+			UserKey: "key:openwebui", Name: "openwebui", KeyID: "openwebui", Roles: []string{"ui"}, Groups: []string{"tools"}, AuthType: AuthForwarded, Verified: true, Forwarder: true, Nobody: true,
 		}, ""},
 	})
 	runCases(t, mustNew(t, Config{Anonymous: AnonymousDeny}), []identifyCase{
@@ -439,7 +442,7 @@ func TestAddresses(t *testing.T) {
 		{"from one", "10.0.0.1:1", []string{"198.51.100.1"}, "198.51.100.1", "ip:198.51.100.1"},
 		{"from right to left", "10.0.0.1:1", []string{"203.0.113.9, 198.51.100.1"}, "198.51.100.1", "ip:198.51.100.1"},
 		{"through several", "10.0.0.1:1", []string{"203.0.113.9, 198.51.100.1, 10.0.0.3,10.0.0.2"}, "198.51.100.1", "ip:198.51.100.1"},
-		{"several lines", "10.0.0.1:1", []string{"203.0.113.9, 198.51.100.1", "10.0.0.3"}, "198.51.100.1", "ip:198.51.100.1"},
+		{"several lines", "10.0.0.1:1", []string{"203.0.113.9", "198.51.100.1, 10.0.0.4", "10.0.0.3"}, "198.51.100.1", "ip:198.51.100.1"},
 		{"all trusted", "10.0.0.1:1", []string{"10.0.0.3, 10.0.0.2"}, "10.0.0.3", "ip:10.0.0.3"},
 		{"with a port", "10.0.0.1:1", []string{"198.51.100.1:99"}, "198.51.100.1", "ip:198.51.100.1"},
 		{"IPv6 in brackets", "[fd00::1]:1", []string{"[2001:db8::5]:99"}, "2001:db8::5", "ip:2001:db8::/64"},

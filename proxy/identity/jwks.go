@@ -211,9 +211,10 @@ func parseJWKS(body []byte) ([]publicKey, error) {
 	}
 	var out []publicKey
 	for _, m := range set.Keys {
-		if m.KTY == jwkset.KtyOct || m.USE == jwkset.UseEnc || len(out) == maxPublicKeys {
+		if m.USE == jwkset.UseEnc || len(out) == maxPublicKeys {
 			continue
 		}
+		// without Private in the options, a secret is an error
 		key, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
 		if err != nil {
 			continue

@@ -141,6 +141,7 @@ type idp struct {
 	status  int  // 0: 200
 	stall   bool // no answer until the client leaves
 	fetches atomic.Int32
+	wrote   atomic.Int64 // bytes
 }
 
 func (p *idp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -154,7 +155,13 @@ func (p *idp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if status != 0 {
 		w.WriteHeader(status)
 	}
-	_, _ = w.Write(body)
+	for len(body) > 0 {
+		n, err := w.Write(body[:min(len(body), 64<<10)])
+		if p.wrote.Add(int64(n)); err != nil {
+			return
+		}
+		body = body[n:]
+	}
 }
 
 func (p *idp) set(change func(*idp)) {
@@ -330,6 +337,49 @@ func TestIssuerAwayLater(t *testing.T) {
 	})
 }
 
+func TestRetriesSlowDown(t *testing.T) {
+	p := &idp{status: http.StatusBadGateway, body: jwksOf(t, map[string]any{"k": &newSigner(t).PublicKey})}
+	bubble(t, p, func(w world) {
+		pass(30 * time.Minute)
+		const most = 6 + 30 // 1, 2, 4, … seconds, then every minute
+		if n := p.fetches.Load(); n < most-3 || n > most+1 {
+			w.t.Errorf("%d fetches in half an hour, want about %d", n, most)
+		}
+		p.set(func(p *idp) { p.status = 0 })
+		pass(lastRetry)
+		p.set(func(p *idp) { p.status = http.StatusBadGateway })
+		pass(refreshEvery)
+		before := p.fetches.Load()
+		pass(3 * firstRetry)
+		if n := p.fetches.Load() - before; n < 1 {
+			w.t.Errorf("%d retries within %v after it went away again", n, 3*firstRetry)
+		}
+	})
+}
+
+func TestKeysFitTheirAlgorithm(t *testing.T) {
+	e := &newSigner(t).PublicKey
+	for _, tt := range []struct {
+		key       publicKey
+		algorithm string
+		want      bool
+	}{
+		{publicKey{key: e}, "ES256", true},
+		{publicKey{key: e, algorithm: "ES256"}, "ES256", true},
+		{publicKey{key: e, algorithm: "ES384"}, "ES256", false},
+		{publicKey{key: e}, "RS256", false},
+		{publicKey{key: e}, "EdDSA", false},
+		{publicKey{key: &rsa.PublicKey{}}, "PS256", true},
+		{publicKey{key: &rsa.PublicKey{}}, "ES256", false},
+		{publicKey{key: ed25519.PublicKey{}}, "EdDSA", true},
+		{publicKey{key: []byte("secret")}, "HS256", false},
+	} {
+		if got := tt.key.fits(tt.algorithm); got != tt.want {
+			t.Errorf("%T %s for %s: %v", tt.key.key, tt.key.algorithm, tt.algorithm, got)
+		}
+	}
+}
+
 func TestAStalledIssuerHoldsNobodyElse(t *testing.T) {
 	key := newSigner(t)
 	p := &idp{body: jwksOf(t, map[string]any{"k": &key.PublicKey})}
@@ -369,12 +419,15 @@ func TestAClientThatLeavesDoesNotWait(t *testing.T) {
 }
 
 func TestAHugeJWKSIsRefused(t *testing.T) {
-	p := &idp{body: []byte(`{"keys":[` + strings.Repeat(" ", maxJWKS) + `]}`)}
+	p := &idp{body: []byte(`{"keys":[` + strings.Repeat(" ", 4*maxJWKS) + `]}`)}
 	bubble(t, p, func(w world) {
 		t, i := w.t, w.i
 		wantOut(t, i, tokenOf(t, jwt.SigningMethodES256, newSigner(t), "k"), ReasonIssuerKeysDown)
 		if findings := i.Findings(); len(findings) != 1 || !strings.Contains(findings[0].Problem, "longer than") {
 			t.Errorf("findings %v", findings)
+		}
+		if n := p.wrote.Load(); n > 2*maxJWKS {
+			t.Errorf("%d bytes were read", n)
 		}
 	})
 }

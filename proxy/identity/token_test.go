@@ -76,6 +76,9 @@ func TestTokens(t *testing.T) {
 			}),
 			"",
 		},
+		{"an id that is an email, in capitals", bearer(with(map[string]any{"preferred_username": "Anna@Example.com"})), anna(func(id *Identity) {
+			id.UserKey, id.ID, id.Name = "user:anna@example.com", "Anna@Example.com", "Anna@Example.com"
+		}), ""},
 		{"a number for an id", bearer(with(map[string]any{"preferred_username": 12345678901})), anna(func(id *Identity) { id.UserKey, id.ID, id.Name = "user:12345678901", "12345678901", "12345678901" }), ""},
 		{"late, within the leeway", bearer(with(map[string]any{"exp": ago(10 * time.Second)})), anna(nil), ""},
 		{"expired", bearer(with(map[string]any{"exp": ago(time.Minute)})), nil, ReasonExpiredToken},
@@ -97,6 +100,32 @@ func TestTokens(t *testing.T) {
 		{"garbage", bearer("..."), nil, ReasonUnknownKey},
 		{"more garbage", bearer("a.b.c"), nil, ReasonMalformed},
 	})
+}
+
+func TestASingleIssuer(t *testing.T) {
+	runCases(t, mustNew(t, Config{JWT: []Issuer{sso()}}), []identifyCase{
+		{"another issuer, the same secret", headers{"Authorization": "Bearer " + sign(t, secret+"2", map[string]any{"iss": "https://evil", "aud": "fairlane", "preferred_username": "x"})}, nil, ReasonWrongIssuer},
+		{"another issuer and secret", headers{"Authorization": "Bearer " + sign(t, "x", map[string]any{"iss": "https://evil", "aud": "fairlane", "preferred_username": "x"})}, nil, ReasonWrongIssuer},
+		{"no issuer", headers{"Authorization": "Bearer " + sign(t, secret+"2", map[string]any{"aud": "fairlane", "preferred_username": "x"})}, nil, ReasonWrongIssuer},
+		{"garbage", headers{"Authorization": "Bearer a.b.c"}, nil, ReasonMalformed},
+		{"its own", headers{"Authorization": "Bearer " + sign(t, secret+"2", map[string]any{"iss": "https://sso", "aud": "fairlane", "preferred_username": "x"})}, &Identity{UserKey: "user:x", ID: "x", Name: "x", Issuer: "sso", AuthType: AuthJWT, Verified: true}, ""},
+	})
+}
+
+func TestAConfiguredEmailClaim(t *testing.T) {
+	for name, tt := range map[string]struct {
+		verified any
+		want     string
+	}{
+		"nothing said": {nil, "user:anna@example.com"}, "verified": {true, "user:anna@example.com"},
+		"not verified": {false, "user:u-1"}, "not verified, as a string": {"false", "user:u-1"},
+	} {
+		token := sign(t, secret, map[string]any{"iss": "open-webui", "sub": "u-1", "email": "anna@example.com", "email_verified": tt.verified})
+		id, problem := mustNew(t, Config{JWT: []Issuer{openWebUI()}}).Identify(request(headers{signedH: token}))
+		if problem != nil || id.UserKey != tt.want {
+			t.Errorf("%s: %s %v, want %s", name, id.UserKey, problem, tt.want)
+		}
+	}
 }
 
 // TestPublicKeyIsNoSecret signs with the issuer's public key as an HMAC secret,

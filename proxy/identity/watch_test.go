@@ -41,6 +41,7 @@ func TestFindings(t *testing.T) {
 		{"ids of groups will do", closed, []headers{who.with(headers{"X-User-Group-Ids": "1", "X-Task": "", "X-Message-Id": ""})}, nil},
 		{"an old Open WebUI", closed, []headers{person(key).with(headers{"X-User-Groups": "{{USER_GROUPS}}"})}, []string{"openwebui: {{…}}: 0.11"}},
 		{"a key that is no forwarder", closed, []headers{person(headers{"Authorization": "Bearer k-ci"})}, []string{"ci: not believed: forwarder: true"}},
+		{"no more", closed, []headers{person(headers{"Authorization": "Bearer k-ci"}), {"Authorization": "Bearer k-ci"}}, nil},
 		{"no key", closed, []headers{person(nil)}, []string{"no key: not believed: forwarder: true"}},
 		{"a script with its own key", closed, []headers{{"Authorization": "Bearer k-ci"}}, nil},
 		{"a signed identity with headers that need a key", Config{JWT: []Issuer{openWebUI()}}, []headers{{signedH: signed(t), "X-User-Groups": "vip"}}, []string{"openwebui: not believed: forwarder: true"}},

@@ -168,11 +168,9 @@ func (c *check) holds(s *subject) bool {
 	}
 }
 
-// has never finds the empty string, which is what is not known.
+// has never finds the empty string, which is what is not known: validate keeps it
+// out of the lists.
 func (c *check) has(v string) bool {
-	if v == "" {
-		return false
-	}
 	if c.many != nil {
 		_, ok := c.many[v]
 		return ok
