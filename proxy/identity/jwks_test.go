@@ -348,8 +348,11 @@ func TestRetriesSlowDown(t *testing.T) {
 		p.set(func(p *idp) { p.status = 0 })
 		pass(lastRetry)
 		p.set(func(p *idp) { p.status = http.StatusBadGateway })
-		pass(refreshEvery)
 		before := p.fetches.Load()
+		for p.fetches.Load() == before {
+			pass(firstRetry / 2)
+		}
+		before++
 		pass(3 * firstRetry)
 		if n := p.fetches.Load() - before; n < 1 {
 			w.t.Errorf("%d retries within %v after it went away again", n, 3*firstRetry)
