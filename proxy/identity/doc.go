@@ -48,10 +48,10 @@
 // One goroutine per issuer fetches its JWKS (RFC 7517), at once, then every
 // quarter of an hour, and when a token names an unknown key, but then not within
 // ten seconds of the attempt before. Requests read a snapshot and never wait for
-// it, unless their own key is unknown. If the newest attempt succeeded, an
-// unknown key is a bad token: 401. If it failed, nobody can tell, and the client
-// is not sent to log in again for that: 503 with Retry-After. Keys that were
-// fetched once stay good while the issuer is away.
+// it, unless their own key is unknown, and then three seconds at most. If the
+// newest attempt succeeded, an unknown key is a bad token: 401. If it failed, nobody
+// can tell, and the client is not sent to log in again for that: 503 with
+// Retry-After. Keys that were fetched once stay good while the issuer is away.
 //
 // # Failures
 //
