@@ -1,0 +1,3 @@
+// Package capacity says what fits on the backends of one pool. Pure: time is an
+// argument, nothing waits.
+package capacity
