@@ -11,6 +11,7 @@ type Backend struct {
 	slots    int  // sequences that may run, the ramp apart
 	fixed    bool // slots are configured
 	kvLimit  int  // configured; 0: none
+	kvSeen   int  // as last told; 0: never
 	kvTokens int  // in force; 0: unknown
 	block    int  // tokens of a KV block
 	prefix   bool // prefix caching is on
@@ -108,7 +109,7 @@ func (b *Backend) Take(now time.Time, d Demand) *Hold {
 	if h.alone {
 		b.alone++
 	}
-	b.ledger.add(h)
+	h.recount(&b.ledger)
 	b.prefill.add(h, d.uncached())
 	if b.breaker.tripped && b.breaker.probe == nil {
 		b.breaker.probe = h

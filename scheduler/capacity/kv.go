@@ -26,9 +26,6 @@ type groupUse struct {
 	shared int // tokens, fixed while any of it runs
 }
 
-// add counts a hold, from nothing.
-func (l *ledger) add(h *Hold) { h.recount(l) }
-
 // move changes the sums of a hold.
 func (l *ledger) move(h *Hold, est, filled, left int) {
 	l.held += est - h.est
@@ -118,7 +115,10 @@ func blocks(block, tokens int) int { return (tokens + block - 1) / block * block
 func (b *Backend) budget() float64 { return b.beta * float64(b.kvTokens) / b.rho }
 
 // isLarge reports whether a request of that need is kept off the slack.
-func (b *Backend) isLarge(own int) bool { return float64(own) > slackPart*b.budget()/2 }
+func (b *Backend) isLarge(own int) bool {
+	budget := b.budget()
+	return budget > 0 && float64(own) > slackPart*budget/2
+}
 
 // hasKV reports whether a request fits the budget. On a reserved backend it has
 // to be small and fit into the slack.

@@ -15,7 +15,7 @@ const (
 // Observe takes a sample of the backend's metrics. One that was seen before
 // changes nothing.
 func (b *Backend) Observe(now time.Time, s Sample) {
-	if s.At.Equal(b.seen.At) {
+	if !s.At.IsZero() && s.At.Equal(b.seen.At) {
 		return
 	}
 	before := b.seen
@@ -23,6 +23,9 @@ func (b *Backend) Observe(now time.Time, s Sample) {
 	b.prefix = s.PrefixCache
 	if s.BlockSize > 0 && s.BlockSize <= mostBlock {
 		b.block = s.BlockSize
+	}
+	if s.KVTokens > 0 {
+		b.kvSeen = min(s.KVTokens, mostTokens)
 	}
 	b.sizeKV()
 	b.pool.sizeKV()
@@ -35,20 +38,19 @@ const mostBlock = 1 << 16 // tokens; what says more is no block
 
 // sizeKV takes the smaller of what is configured and what was last observed.
 func (b *Backend) sizeKV() {
-	switch seen := min(max(b.seen.KVTokens, 0), mostTokens); {
-	case seen == 0 && b.kvLimit == 0: // a scrape that does not say it takes nothing back
-	case seen == 0:
+	switch {
+	case b.kvSeen == 0:
 		b.kvTokens = b.kvLimit
 	case b.kvLimit == 0:
-		b.kvTokens = seen
+		b.kvTokens = b.kvSeen
 	default:
-		b.kvTokens = min(seen, b.kvLimit)
+		b.kvTokens = min(b.kvSeen, b.kvLimit)
 	}
 }
 
 // weigh compares what the backend's KV cache holds with what we count there.
 func (b *Backend) weigh(usage float64) {
-	size := float64(b.seen.KVTokens)
+	size := float64(b.kvSeen)
 	filled := float64(b.ledger.filled)
 	if size <= 0 || filled < leastFilled*size || !(usage >= 0 && usage <= 1) {
 		return
