@@ -24,7 +24,7 @@ func (p *Pool) ask(d Demand, pass bool) ask {
 // blockedHead is the head of the queue while it does not fit.
 type blockedHead struct {
 	slotAt    time.Time // when it last lacked a slot everywhere
-	kvAt      time.Time // when it last lacked KV
+	keptAt    time.Time // when its backend was last kept for it
 	blocked   bool      // the last head did
 	backend   *Backend  // reserved for it
 	sequences int
@@ -132,6 +132,12 @@ func (b *Backend) hasSlots(a *ask, reserved bool) Verdict {
 func (p *Pool) remember(now time.Time, a *ask, v Verdict, at *Backend) {
 	h := &p.head
 	h.blocked = v == NoKV
+	if !within(now, h.keptAt, reserveFor) {
+		h.backend = nil
+	}
+	if v != Fits {
+		h.keptAt = now
+	}
 	switch v {
 	case NoSlot:
 		h.slotAt = now
@@ -148,12 +154,10 @@ func (p *Pool) remember(now time.Time, a *ask, v Verdict, at *Backend) {
 // reserve keeps the backend that is expected to be free first for the head.
 func (p *Pool) reserve(now time.Time, a *ask) {
 	h := &p.head
-	old := h.backend
-	if !within(now, h.kvAt, reserveFor) || old != nil && !old.mayServe(now, a) {
-		old = nil
+	if h.backend != nil && !h.backend.mayServe(now, a) {
+		h.backend = nil
 	}
-	h.backend, h.kvAt = old, now
-	if old == nil {
+	if h.backend == nil {
 		soonest := 0.0
 		for _, b := range p.backends {
 			if !b.mayServe(now, a) {

@@ -28,7 +28,7 @@ func (w *world) demand(t *rapid.T) Demand {
 	return Demand{
 		Sequences: rapid.SampledFrom([]int{1, 1, 1, 2, 4, 9, -1}).Draw(t, "sequences"),
 		Input:     rapid.SampledFrom([]int{0, 10, 300, 2000, 9000, 40000, 1 << 40, -5}).Draw(t, "input"),
-		Cached:    rapid.IntRange(-10, 3000).Draw(t, "cached"),
+		Cached:    rapid.SampledFrom([]int{-10, 0, 1000, 40000}).Draw(t, "cached"),
 		Expected:  rapid.SampledFrom([]int{0, 16, 500, 4000}).Draw(t, "expected"),
 		Stream:    rapid.Bool().Draw(t, "stream"),
 		Group:     rapid.Uint64Range(0, 3).Draw(t, "group"),
@@ -38,9 +38,7 @@ func (w *world) demand(t *rapid.T) Demand {
 }
 
 // start asks, and takes what fits; it checks what must be true of the answer.
-func (w *world) start(t *rapid.T) {
-	d := w.demand(t)
-	head := rapid.Bool().Draw(t, "head")
+func (w *world) start(t *rapid.T, d Demand, head bool) {
 	b, v := w.pool.Fit(w.now, d, head)
 	if v != Fits {
 		if b != nil || v < Never || v > Fits {
@@ -71,6 +69,44 @@ func (w *world) start(t *rapid.T) {
 		t.Fatal("joined a suspect, or a suspect joined others")
 	case b.prefill.pending > h.uncached && float64(b.prefill.pending) > b.prefill.rate:
 		t.Fatalf("%d pending of %.0f", b.prefill.pending, b.prefill.rate)
+	}
+}
+
+func (w *world) starts(t *rapid.T) {
+	for range rapid.IntRange(1, 6).Draw(t, "starts") {
+		w.start(t, w.demand(t), rapid.Bool().Draw(t, "head"))
+	}
+}
+
+// pass lets small requests try to pass a large head.
+func (w *world) pass(t *rapid.T) {
+	large := rapid.SampledFrom([]int{6000, 15000, 25000}).Draw(t, "large")
+	w.start(t, Demand{Sequences: rapid.IntRange(1, 3).Draw(t, "sequences"), Input: large, Cached: large, Expected: 10}, true)
+	for range rapid.IntRange(1, 6).Draw(t, "small") {
+		n := rapid.IntRange(1, 2000).Draw(t, "small")
+		w.start(t, Demand{Input: n, Cached: n, Expected: 100, Stream: true}, false)
+	}
+}
+
+func (w *world) health(t *rapid.T) {
+	b := w.anyBackend(t)
+	switch rapid.SampledFrom([]string{"up", "up", "up", "down", "busy", "fault", "faults", "success", "success"}).Draw(t, "health") {
+	case "up":
+		for _, b := range w.pool.Backends() {
+			b.Up(w.now)
+		}
+	case "down":
+		b.Down(w.now)
+	case "busy":
+		b.Busy(w.now)
+	case "fault":
+		b.Fault(w.now)
+	case "faults":
+		for range faultsToTrip {
+			b.Fault(w.now)
+		}
+	case "success":
+		b.Success(w.now)
 	}
 }
 
@@ -109,7 +145,7 @@ func (w *world) observe(t *rapid.T) {
 	w.anyBackend(t).Observe(w.now, Sample{
 		At: w.now, Running: rapid.IntRange(0, 20).Draw(t, "running"), Waiting: rapid.IntRange(0, 2).Draw(t, "waiting"),
 		KVUsage:  rapid.Float64Range(-1, 2).Draw(t, "usage"),
-		KVTokens: rapid.SampledFrom([]int{0, 8192, 100000}).Draw(t, "kv"), BlockSize: rapid.SampledFrom([]int{0, 1, 16, 528}).Draw(t, "block"),
+		KVTokens: rapid.SampledFrom([]int{0, 8192, 40000, 100000}).Draw(t, "kv"), BlockSize: rapid.SampledFrom([]int{0, 1, 16, 528}).Draw(t, "block"),
 		PrefixCache: rapid.Bool().Draw(t, "prefix"),
 	})
 }
@@ -117,13 +153,18 @@ func (w *world) observe(t *rapid.T) {
 func (w *world) configure(t *rapid.T) {
 	var cfg Config
 	for _, url := range []string{"a", "b", "c"} {
-		if rapid.IntRange(0, 3).Draw(t, "there") > 0 {
+		if rapid.IntRange(0, 5).Draw(t, "there") > 0 {
 			cfg.Backends = append(cfg.Backends, BackendConfig{
-				URL: url, Slots: rapid.SampledFrom([]int{0, 0, 3, 12}).Draw(t, "slots"), KVTokens: rapid.SampledFrom([]int{0, 50000}).Draw(t, "kv"),
+				URL: url, Slots: rapid.SampledFrom([]int{0, 0, 3, 12, 64}).Draw(t, "slots"), KVTokens: rapid.SampledFrom([]int{0, 50000, 50000, 50000}).Draw(t, "kv"),
 			})
 		}
 	}
 	w.pool.Configure(cfg)
+	for _, b := range w.pool.Backends() {
+		if !b.met {
+			b.Up(w.now)
+		}
+	}
 }
 
 // advance moves the clock, sometimes back.
@@ -193,15 +234,10 @@ func TestBooks(t *testing.T) {
 		w := &world{now: epoch(), pool: NewPool(Config{})}
 		w.configure(t)
 		t.Repeat(map[string]func(*rapid.T){
-			"start": w.start, "start again": w.start, "release": w.release, "progress": w.progress,
+			"start": w.starts, "start more": w.starts, "pass": w.pass, "pass again": w.pass,
+			"release": w.release, "progress": w.progress, "health": w.health,
 			"first":   func(t *rapid.T) { w.any(t).FirstToken(w.now) },
 			"advance": w.advance, "observe": w.observe, "configure": w.configure,
-			"up":       func(t *rapid.T) { w.anyBackend(t).Up(w.now) },
-			"up again": func(t *rapid.T) { w.anyBackend(t).Up(w.now) },
-			"down":     func(t *rapid.T) { w.anyBackend(t).Down(w.now) },
-			"busy":     func(t *rapid.T) { w.anyBackend(t).Busy(w.now) },
-			"fault":    func(t *rapid.T) { w.anyBackend(t).Fault(w.now) },
-			"success":  func(t *rapid.T) { w.anyBackend(t).Success(w.now) },
 			"learn": func(t *rapid.T) {
 				w.pool.Learn(rapid.Uint64Range(0, 3).Draw(t, "group"), rapid.IntRange(-1, 5000).Draw(t, "cached"))
 			},
