@@ -1,0 +1,141 @@
+package fairqueue
+
+// Verdict is the caller's answer to a head.
+type Verdict int
+
+// The verdicts. What is not Take leaves the request where it is.
+const (
+	// Stop: the head is blocked by slots. Nothing may pass it.
+	Stop Verdict = iota
+	// Take: it starts now.
+	Take
+	// Skip: its child of the root (its class) is refused, by headroom for one.
+	// The child keeps its place and V, and the next one is tried.
+	Skip
+	// Bypass: the head is blocked by KV. Others are asked, in order of V, whether
+	// they may pass.
+	Bypass
+)
+
+// Decision is a verdict and, for Take, the charge at dispatch.
+type Decision struct {
+	Verdict Verdict
+	Reserve Cost // see the function Reserve
+}
+
+// mostPassing bounds how many are asked whether they may pass a blocked head.
+const mostPassing = 256
+
+// passing is the state of a search for somebody who may pass.
+type passing struct {
+	blocked *Request
+	admit   func(*Request, bool) Decision
+	left    int
+}
+
+// Dispatch gives out the request whose turn it is, if admit takes it; nil: nothing
+// can start now. admit is told whether the request would pass a blocked head; it
+// must not change the queue.
+func (q *Queue) Dispatch(admit func(r *Request, bypass bool) Decision) *Request {
+	w := &q.walks[0]
+	w.start(&q.root.ready)
+	for n := w.next(); n != nil; n = w.next() {
+		r := n.first()
+		d := admit(r, false)
+		switch d.Verdict {
+		case Take:
+			return q.take(r, d.Reserve)
+		case Skip:
+			continue
+		case Bypass:
+			return q.bypass(r, admit)
+		default:
+			return nil
+		}
+	}
+	return nil
+}
+
+// bypass asks the heads of the other users, in order of V.
+func (q *Queue) bypass(blocked *Request, admit func(*Request, bool) Decision) *Request {
+	q.passing = passing{blocked: blocked, admit: admit, left: mostPassing}
+	r, reserve := q.pass(&q.root, 0)
+	q.passing = passing{}
+	if r == nil {
+		return nil
+	}
+	return q.take(r, reserve)
+}
+
+// pass finds the first below l that may pass.
+func (q *Queue) pass(l *level, depth int) (*Request, Cost) {
+	w, p := &q.walks[depth], &q.passing
+	w.start(&l.ready)
+	for n := w.next(); n != nil && p.left > 0; n = w.next() {
+		if n.below != nil {
+			if r, reserve := q.pass(n.below, depth+1); r != nil {
+				return r, reserve
+			}
+			continue
+		}
+		if n.flow.head == p.blocked {
+			continue
+		}
+		p.left--
+		if d := p.admit(n.flow.head, true); d.Verdict == Take {
+			return n.flow.head, d.Reserve
+		}
+	}
+	return nil, 0
+}
+
+// take starts r, the head of a ready user.
+func (q *Queue) take(r *Request, reserve Cost) *Request {
+	f := r.flow
+	for n := &f.node; n != nil; n = n.up() {
+		n.in.served()
+	}
+	q.part(r)
+	q.count(&f.node, -1, 1, -r.Estimate)
+	f.user.running += r.sequences()
+	r.flight = q.launch(&f.node)
+	q.refreshAll(f.user) // before the charge: who leaves need not be moved
+	q.charge(r, bounded(reserve))
+	q.relift(&f.node)
+	return r
+}
+
+// launch remembers the weights that a request below n is charged at.
+func (q *Queue) launch(n *node) *flight {
+	x := q.free
+	if x == nil {
+		x = &flight{}
+	}
+	q.free = x.next
+	*x = flight{}
+	for i := q.depth - 1; n != nil; n = n.up() {
+		x.weights[i] = n.weight
+		i--
+	}
+	return x
+}
+
+// relift ends the privilege of nodes that were restored.
+func (q *Queue) relift(n *node) {
+	for ; n != nil; n = n.up() {
+		if n.kept {
+			n.in.leave(n)
+			q.comeBack(n)
+		}
+	}
+}
+
+// charge changes what r was charged, on its whole way to the root.
+func (q *Queue) charge(r *Request, to Cost) {
+	x, i := r.flight, q.depth-1
+	for n := &r.flow.node; n != nil; n = n.up() {
+		n.in.charge(n, span(to, x.weights[i])-span(x.charged, x.weights[i]))
+		i--
+	}
+	x.charged = to
+}

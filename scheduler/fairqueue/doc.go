@@ -1,0 +1,3 @@
+// Package fairqueue decides who is served next: hierarchical start-time fair
+// queueing in tokens.
+package fairqueue

@@ -1,0 +1,104 @@
+package fairqueue
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// State is a node of the tree as a person reads it. Virtual times are in tokens
+// at weight 1.
+type State struct {
+	Key     string  `json:"key"`
+	Weight  float64 `json:"weight"`
+	V       float64 `json:"v"`
+	Floor   float64 `json:"floor"`
+	Ready   bool    `json:"ready"`
+	Waiting int     `json:"waiting"` // requests
+	Running int     `json:"running"` // requests in flight
+	// VNow and Fluid are the clocks of the children; of a user they are 0.
+	VNow     float64  `json:"vnow"`
+	Fluid    float64  `json:"fluid"`
+	Children []State  `json:"children,omitempty"` // by key
+	Queue    []string `json:"queue,omitempty"`    // ids of a user's requests that wait, in order
+}
+
+// Dump is the state of the whole tree; its root has no key. It costs O(n log n).
+func (q *Queue) Dump() State {
+	s := State{Weight: 1, Ready: len(q.root.ready.e) > 0, Waiting: q.root.waiting}
+	q.root.dump(&s)
+	for i := range s.Children {
+		s.Running += s.Children[i].Running
+	}
+	return s
+}
+
+func (l *level) dump(s *State) {
+	s.VNow, s.Fluid = tokens(l.vnow), tokens(l.fluid)
+	for _, n := range l.children {
+		s.Children = append(s.Children, n.dump())
+	}
+	slices.SortFunc(s.Children, func(a, b State) int { return cmp.Compare(a.Key, b.Key) })
+}
+
+func (n *node) dump() State {
+	s := State{
+		Key: n.key, Weight: n.weight.float(), V: tokens(n.v), Floor: tokens(n.floor),
+		Ready: n.standing == ready, Waiting: n.waiting, Running: n.flying,
+	}
+	if n.below != nil {
+		n.below.dump(&s)
+		return s
+	}
+	n.flow.root.each(func(r *Request) { s.Queue = append(s.Queue, r.ID) })
+	return s
+}
+
+// each visits a tree of requests in order.
+func (r *Request) each(visit func(*Request)) {
+	if r != nil {
+		r.left.each(visit)
+		visit(r)
+		r.right.each(visit)
+	}
+}
+
+// tokens is virtual time in tokens at weight 1.
+func tokens(v int64) float64 { return float64(v) / (fraction * float64(Token)) }
+
+// String prints one node a line, children indented.
+func (s State) String() string {
+	var b strings.Builder
+	s.write(&b, "")
+	return b.String()
+}
+
+func (s State) write(b *strings.Builder, indent string) {
+	if indent == "" {
+		b.WriteString("root")
+	} else {
+		fmt.Fprintf(b, "%s%s w=%s v=%s floor=%s", indent, s.Key, number(s.Weight), number(s.V), number(s.Floor))
+	}
+	if s.Children != nil || indent == "" {
+		fmt.Fprintf(b, " vnow=%s fluid=%s", number(s.VNow), number(s.Fluid))
+	}
+	if s.Ready {
+		b.WriteString(" ready")
+	}
+	if s.Running > 0 {
+		fmt.Fprintf(b, " running=%d", s.Running)
+	}
+	if len(s.Queue) > 0 {
+		fmt.Fprintf(b, " queue=%s", strings.Join(s.Queue, ","))
+	}
+	b.WriteByte('\n')
+	for i := range s.Children {
+		s.Children[i].write(b, indent+"  ")
+	}
+}
+
+// number prints at most three decimals.
+func number(x float64) string {
+	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.3f", x), "0"), ".")
+}

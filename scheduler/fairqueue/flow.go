@@ -1,0 +1,158 @@
+package fairqueue
+
+import "cmp"
+
+// user is a person over all leaves of the tree: what runs is counted once.
+type user struct {
+	key        string
+	maxRunning int // 0: no bound
+	running    int // sequences in flight
+	flows      []*flow
+}
+
+// flow is a user at one leaf of the tree. What waits there is a treap (Seidel and
+// Aragon, "Randomized Search Trees", 1996) with sums, so that place and cost ahead
+// of any request take O(log n); a hash of the arrival number is the random
+// priority, so that every run is the same.
+type flow struct {
+	node
+	user *user
+	root *Request
+	head *Request // the first in order
+}
+
+// mayStart reports whether the head's sequences fit under max_running; who runs
+// nothing may always start one.
+func (f *flow) mayStart() bool {
+	u := f.user
+	return f.head != nil && (u.maxRunning <= 0 || u.running == 0 || u.running+f.head.sequences() <= u.maxRunning)
+}
+
+// precedes is the order of one user's requests.
+func (r *Request) precedes(o *Request) bool {
+	if r.Priority != o.Priority {
+		return r.Priority < o.Priority
+	}
+	return cmp.Or(r.AcceptedAt.Compare(o.AcceptedAt), cmp.Compare(r.seq, o.seq)) < 0
+}
+
+// chance is the finalizer of splitmix64 (Steele, Lea and Flood, OOPSLA'14).
+func (r *Request) chance() uint64 {
+	z := (r.seq + 1) * 0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+func (r *Request) size() int {
+	if r == nil {
+		return 0
+	}
+	return r.count
+}
+
+func (r *Request) total() Cost {
+	if r == nil {
+		return 0
+	}
+	return r.sum
+}
+
+func (r *Request) add() {
+	r.count = 1 + r.left.size() + r.right.size()
+	r.sum = r.Estimate + r.left.total() + r.right.total()
+}
+
+func (f *flow) insert(r *Request) {
+	at, chance := &f.root, r.chance()
+	for *at != nil && (*at).chance() >= chance {
+		t := *at
+		t.count++
+		t.sum += r.Estimate
+		at = t.toward(r)
+	}
+	r.left, r.right = (*at).split(r)
+	r.add()
+	*at = r
+	if f.head == nil || r.precedes(f.head) {
+		f.head = r
+	}
+}
+
+func (f *flow) remove(r *Request) {
+	at := &f.root
+	for *at != r {
+		t := *at
+		t.count--
+		t.sum -= r.Estimate
+		at = t.toward(r)
+	}
+	*at = merge(r.left, r.right)
+	r.left, r.right = nil, nil
+	if f.head == r {
+		f.head = f.root.first()
+	}
+}
+
+// toward is the subtree of t in which r is or belongs.
+func (r *Request) toward(o *Request) **Request {
+	if o.precedes(r) {
+		return &r.left
+	}
+	return &r.right
+}
+
+func (r *Request) first() *Request {
+	if r == nil {
+		return nil
+	}
+	for r.left != nil {
+		r = r.left
+	}
+	return r
+}
+
+// split cuts the subtree into what precedes o and what does not.
+func (r *Request) split(o *Request) (before, after *Request) {
+	if r == nil {
+		return nil, nil
+	}
+	if r.precedes(o) {
+		r.right, after = r.right.split(o)
+		before = r
+	} else {
+		before, r.left = r.left.split(o)
+		after = r
+	}
+	r.add()
+	return before, after
+}
+
+// merge joins two subtrees of which all of a precedes all of b.
+func merge(a, b *Request) *Request {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	case a.chance() >= b.chance():
+		a.right = merge(a.right, b)
+		a.add()
+		return a
+	default:
+		b.left = merge(a, b.left)
+		b.add()
+		return b
+	}
+}
+
+// ahead is what waits in the flow before r, how many and of what cost.
+func (f *flow) ahead(r *Request) (n int, c Cost) {
+	for t := f.root; t != r; t = *t.toward(r) {
+		if t.precedes(r) {
+			n += 1 + t.left.size()
+			c += t.Estimate + t.left.total()
+		}
+	}
+	return n + r.left.size(), c + r.left.total()
+}

@@ -1,0 +1,250 @@
+package fairqueue
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Config of a Queue.
+type Config struct {
+	// Depth is the number of levels: 1 (user), 2 (class, user) or 3 (class,
+	// group, user).
+	Depth int
+}
+
+// Step is one level on the way from the root to a user.
+type Step struct {
+	Key    string
+	Weight float64 // share among its siblings, 0.01 to 1000; what lies outside is taken as the bound
+}
+
+// User is the person whose running sequences are counted, over all leaves.
+type User struct {
+	Key        string
+	MaxRunning int // sequences that may run at once; 0: no bound
+}
+
+// Queue is a tree of fair queues. It is not safe for concurrent use: one
+// goroutine owns it.
+type Queue struct {
+	depth   int
+	root    level
+	users   map[string]*user
+	mean    mean   // of settled costs, for Q
+	acts    uint64 // activations so far
+	seqs    uint64 // requests so far
+	free    *flight
+	walks   [maxDepth]walk
+	passing passing
+}
+
+// New returns an empty queue, or an error for an impossible depth.
+func New(cfg Config) (*Queue, error) {
+	if cfg.Depth < 1 || cfg.Depth > maxDepth {
+		return nil, fmt.Errorf("fairqueue: depth %d, want 1 to %d", cfg.Depth, maxDepth)
+	}
+	return &Queue{depth: cfg.Depth, root: level{children: map[string]*node{}}, users: map[string]*user{}}, nil
+}
+
+// Len is the number of requests that wait.
+func (q *Queue) Len() int { return q.root.waiting }
+
+// Push lets r wait at the end of path, the root's child first and the user last.
+// Missing steps are unnamed ones of weight 1. The weights and the bound of the
+// user that came last count, from the next dispatch. One path always goes with
+// the same user. A request that the queue knows already is left alone.
+func (q *Queue) Push(r *Request, path []Step, u User) {
+	if r.flow != nil {
+		return
+	}
+	f := q.leaf(path, u)
+	q.seqs++
+	r.seq = q.seqs
+	q.join(r, f)
+	f.top().line.append(r)
+	q.refreshAll(f.user)
+}
+
+// Remove takes a waiting request out, without any charge. Others are left alone.
+func (q *Queue) Remove(r *Request) {
+	if !r.Queued() {
+		return
+	}
+	f := r.flow
+	q.part(r)
+	q.refresh(&f.node, false)
+	q.count(&f.node, -1, 0, -r.Estimate)
+	r.flow = nil
+}
+
+// SetWeight changes the weight of the node at path for later dispatches. A node
+// that is not known gets its weight with the next Push.
+func (q *Queue) SetWeight(path []string, w float64) {
+	if n := q.find(path); n != nil {
+		n.reweigh(weightOf(w))
+	}
+}
+
+// SetMaxRunning changes how many sequences of a user may run at once, 0: no bound.
+func (q *Queue) SetMaxRunning(user string, n int) {
+	if u := q.users[user]; u != nil {
+		u.maxRunning = n
+		q.refreshAll(u)
+	}
+}
+
+func (q *Queue) find(path []string) *node {
+	l, n := &q.root, (*node)(nil)
+	for _, key := range path {
+		if l == nil {
+			return nil
+		}
+		if n = l.children[key]; n == nil {
+			return nil
+		}
+		l = n.below
+	}
+	return n
+}
+
+// leaf finds or makes the flow at the end of path.
+func (q *Queue) leaf(path []Step, u User) *flow {
+	l := &q.root
+	for i := range q.depth {
+		step := Step{Weight: 1}
+		if i < len(path) {
+			step = path[i]
+		}
+		n := l.children[step.Key]
+		if n == nil {
+			n = q.grow(l, step.Key, i+1 < q.depth)
+		}
+		n.reweigh(weightOf(step.Weight))
+		if n.flow != nil {
+			q.bind(n.flow, u)
+			return n.flow
+		}
+		l = n.below
+	}
+	return nil // not reached: the last level is made of flows
+}
+
+// grow adds a child that starts at the clock.
+func (q *Queue) grow(l *level, key string, inner bool) *node {
+	n := &node{}
+	if !inner {
+		f := &flow{}
+		f.flow = f
+		n = &f.node
+	}
+	n.key, n.in, n.v, n.floor = key, l, l.vnow, l.vnow
+	n.weight = fraction
+	if inner {
+		n.below = &level{owner: n, children: map[string]*node{}}
+	}
+	l.children[key] = n
+	return n
+}
+
+// bind counts what runs at f for u.
+func (q *Queue) bind(f *flow, u User) {
+	if f.user == nil {
+		if q.users[u.Key] == nil {
+			q.users[u.Key] = &user{key: u.Key}
+		}
+		f.user = q.users[u.Key]
+		f.user.flows = append(f.user.flows, f)
+	}
+	f.user.maxRunning = u.MaxRunning
+}
+
+// unbind drops a flow that is forgotten, and the user with the last one.
+func (q *Queue) unbind(f *flow) {
+	u := f.user
+	if u == nil {
+		return
+	}
+	u.flows = slices.DeleteFunc(u.flows, func(o *flow) bool { return o == f })
+	if len(u.flows) == 0 {
+		delete(q.users, u.key)
+	}
+}
+
+// join lets r wait in f.
+func (q *Queue) join(r *Request, f *flow) {
+	r.flow = f
+	f.insert(r)
+	q.count(&f.node, 1, 0, r.Estimate)
+}
+
+// part takes r out of those that wait in its flow.
+func (q *Queue) part(r *Request) {
+	r.flow.remove(r)
+	r.flow.top().line.remove(r)
+}
+
+// count keeps the sums on the way from a leaf to the root.
+func (q *Queue) count(n *node, waiting, flying int, estimate Cost) {
+	for ; n != nil; n = n.up() {
+		was := n.busy()
+		n.waiting += waiting
+		n.flying += flying
+		n.estimate += estimate
+		n.in.waiting += waiting
+		n.in.estimate += estimate
+		switch {
+		case !was && n.busy():
+			n.in.wake(n)
+		case was && !n.busy():
+			n.in.rest(n)
+			q.sweep(n.in)
+		}
+	}
+}
+
+// refresh takes a leaf in or out of the ready ones as it may start now, and what
+// is above it with it. A restored one keeps its place.
+func (q *Queue) refresh(n *node, restored bool) {
+	for ; n != nil; n = n.up() {
+		may := n.mayStart()
+		switch {
+		case may == (n.standing == ready):
+			return
+		case !may:
+			n.in.leave(n)
+		case restored:
+			n.in.restore(n)
+		default:
+			q.comeBack(n)
+		}
+	}
+}
+
+func (q *Queue) comeBack(n *node) {
+	q.acts++
+	n.in.comeBack(n, q.mean.span(), q.acts)
+}
+
+// refreshAll does it for all leaves of a user.
+func (q *Queue) refreshAll(u *user) {
+	for _, f := range u.flows {
+		q.refresh(&f.node, false)
+	}
+}
+
+// sweepMost bounds how much is forgotten at once. Each call follows at most one
+// that began to rest, so what rests without owing is used up.
+const sweepMost = 8
+
+func (q *Queue) sweep(l *level) {
+	for range sweepMost {
+		n := l.forgettable()
+		if n == nil {
+			return
+		}
+		l.forget(n)
+		if n.flow != nil {
+			q.unbind(n.flow)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package fairqueue
+
+import "time"
+
+// maxDepth is the number of levels below the root that are possible.
+const maxDepth = 3
+
+// Request is one request while the queue knows it, from Push or Adopt to Remove
+// or Settle. The caller allocates it, may embed it, and does not copy it or
+// change its fields meanwhile.
+type Request struct {
+	ID         string
+	Priority   int       // order among the user's own requests, lower first
+	AcceptedAt time.Time // order among those of equal priority
+	Sequences  int       // slots it takes, at least 1
+	Estimate   Cost      // full expected cost; only for sums and outlooks
+	Value      any       // the caller's
+
+	flow   *flow   // nil: the queue does not know it
+	flight *flight // nil: it waits
+	seq    uint64  // order of arrival, the last tie
+
+	left, right *Request // in its flow's tree while it waits
+	count       int      // requests in the subtree
+	sum         Cost     // of their estimates
+
+	older, newer *Request // in its line while it waits
+}
+
+// flight is what is known only of a request that was dispatched.
+type flight struct {
+	weights   [maxDepth]weight // that it is charged at, from the root's child to the user
+	charged   Cost
+	delivered Cost
+	next      *flight // in the queue's free list
+}
+
+// InFlight reports whether the request was dispatched or adopted and has not
+// ended.
+func (r *Request) InFlight() bool { return r.flight != nil }
+
+// Queued reports whether the request waits.
+func (r *Request) Queued() bool { return r.flow != nil && r.flight == nil }
+
+// Charged is the cost that a request in flight was charged so far, in
+// thousandths of a token; otherwise 0.
+func (r *Request) Charged() Cost {
+	if r.flight == nil {
+		return 0
+	}
+	return r.flight.charged
+}
+
+// Weights are the weights at which a request in flight is charged, the root's
+// child first; otherwise nil.
+func (r *Request) Weights() []float64 {
+	if r.flight == nil {
+		return nil
+	}
+	out := make([]float64, 0, maxDepth)
+	for _, w := range r.flight.weights {
+		if w != 0 {
+			out = append(out, w.float())
+		}
+	}
+	return out
+}
+
+func (r *Request) sequences() int { return max(r.Sequences, 1) }
+
+// line is the waiting requests below a node in the order in which they came.
+type line struct{ front, back *Request }
+
+func (l *line) append(r *Request) {
+	r.older, r.newer = l.back, nil
+	if l.back != nil {
+		l.back.newer = r
+	} else {
+		l.front = r
+	}
+	l.back = r
+}
+
+func (l *line) prepend(r *Request) {
+	r.older, r.newer = nil, l.front
+	if l.front != nil {
+		l.front.older = r
+	} else {
+		l.back = r
+	}
+	l.front = r
+}
+
+func (l *line) remove(r *Request) {
+	if r.older != nil {
+		r.older.newer = r.newer
+	} else {
+		l.front = r.newer
+	}
+	if r.newer != nil {
+		r.newer.older = r.older
+	} else {
+		l.back = r.older
+	}
+	r.older, r.newer = nil, nil
+}

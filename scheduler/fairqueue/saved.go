@@ -1,0 +1,73 @@
+package fairqueue
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Debt is how far a node's V lies ahead of its siblings' clock: what it received
+// before its turn, and works off by waiting.
+type Debt struct {
+	Path []string `json:"path"`
+	V    int64    `json:"v"` // virtual time, 2^20 for each thousandth of a token at weight 1
+}
+
+// Export are the debts that a successor takes over. Those up to the mean cost of
+// a request are left out: as much is lost in the fluid clock at any coming back.
+func (q *Queue) Export() []Debt {
+	out := q.root.debts(nil, nil, q.mean.span())
+	slices.SortFunc(out, func(a, b Debt) int { return slices.Compare(a.Path, b.Path) })
+	return out
+}
+
+func (l *level) debts(out []Debt, path []string, least int64) []Debt {
+	for _, n := range l.children {
+		at := append(slices.Clip(path), n.key)
+		if d := n.v - l.vnow; d > least {
+			out = append(out, Debt{Path: at, V: d})
+		}
+		if n.below != nil {
+			out = n.below.debts(out, at, least)
+		}
+	}
+	return out
+}
+
+// Import puts debts on top of the present clocks. Paths that do not fit this
+// queue's depth are left out.
+func (q *Queue) Import(debts []Debt) {
+	byDepth := func(a, b Debt) int { return cmp.Compare(len(a.Path), len(b.Path)) }
+	for _, d := range slices.SortedStableFunc(slices.Values(debts), byDepth) {
+		if len(d.Path) == 0 || len(d.Path) > q.depth || d.V <= 0 {
+			continue
+		}
+		q.owe(d)
+	}
+}
+
+// owe makes the nodes on a debt's path, as far as they are not known.
+func (q *Queue) owe(d Debt) {
+	l, n := &q.root, (*node)(nil)
+	for i, key := range d.Path {
+		if n = l.children[key]; n == nil {
+			n = q.grow(l, key, i+1 < q.depth)
+			l.mayForget(n)
+		}
+		if i+1 < len(d.Path) {
+			l.remember(n) // it gets a child
+		}
+		l = n.below
+	}
+	v := min(n.in.vnow+min(d.V, farthest), farthest)
+	if v <= n.v {
+		return
+	}
+	n.v = v
+	switch n.standing {
+	case ready:
+		n.in.ready.fix(n)
+	case resting:
+		n.in.resting.fix(n)
+	case apart:
+	}
+}
