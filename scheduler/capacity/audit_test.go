@@ -34,6 +34,8 @@ func (b *Backend) audit() error {
 		return fmt.Errorf("a sum is negative: %+v, running %d, alone %d, prefill %d", l, b.running, b.alone, b.prefill.pending)
 	case b.running == 0 && (l.held != 0 || l.large != 0 || l.passed != 0 || l.filled != 0 || l.left != 0 || b.alone != 0 || b.prefill.pending != 0):
 		return fmt.Errorf("nothing runs, but %+v, alone %d, prefill %d", l, b.alone, b.prefill.pending)
+	case b.running == 0 && b.prefill.first != nil:
+		return fmt.Errorf("nothing runs, but the row is not empty")
 	case b.rho < leastRho || b.rho > mostRho:
 		return fmt.Errorf("rho %v", b.rho)
 	case !b.fixed && (b.slots < 1 || b.slots > mostSlots):

@@ -66,7 +66,7 @@ func (b *Backend) Fault(now time.Time) {
 	if !k.tripped && k.faults < faultsToTrip {
 		return
 	}
-	k.tripped, k.probe = true, nil
+	k.tripped = true
 	k.pause = min(max(2*k.pause, shortestPause), longestPause)
 	k.open = shut(now, k.pause)
 }

@@ -31,7 +31,7 @@ type Hold struct {
 
 // FirstToken tells that the request's first token came: its prompt is prefilled.
 func (h *Hold) FirstToken(now time.Time) {
-	if h.released || h.prefilled {
+	if h.prefilled { // released, too
 		return
 	}
 	b := h.backend

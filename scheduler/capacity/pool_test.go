@@ -89,3 +89,22 @@ func TestVerdictString(t *testing.T) {
 		t.Fatal(seen)
 	}
 }
+
+// Learned slots end where vLLM's default does.
+func TestLearnedSlotsAreBounded(t *testing.T) {
+	now := epoch()
+	p := NewPool(Config{Backends: []BackendConfig{{URL: "a"}}})
+	b := p.Backend("a")
+	b.Up(now)
+	b.Observe(now, Sample{At: now})
+	for range 2 * mostSlots {
+		h := b.Take(now, Demand{Sequences: b.limit()})
+		if _, v := p.Fit(now, Demand{}, true); v != NoSlot {
+			t.Fatal(v)
+		}
+		h.Release(now, 0, true)
+	}
+	if b.slots != mostSlots {
+		t.Fatalf("%d slots, want %d", b.slots, mostSlots)
+	}
+}

@@ -32,9 +32,6 @@ func (p *prefill) add(h *Hold, uncached int) {
 		p.first, p.last = h, h
 		return
 	}
-	if l := p.last.leave; l.until.After(h.leave.until) {
-		h.leave.until = l.until // prefills are served in order
-	}
 	p.last.next = h
 	p.last = h
 }
