@@ -1,6 +1,9 @@
 package capacity
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // audit checks what must hold between the sums of a pool, whatever happened.
 func (p *Pool) audit() error {
@@ -10,7 +13,7 @@ func (p *Pool) audit() error {
 		}
 	}
 	if b := p.head.backend; p.head.blocked && (b == nil || b.draining) {
-		return fmt.Errorf("a blocked head without a backend to wait for")
+		return errors.New("a blocked head without a backend to wait for")
 	}
 	return nil
 }
@@ -35,7 +38,7 @@ func (b *Backend) audit() error {
 	case b.running == 0 && (l.held != 0 || l.large != 0 || l.passed != 0 || l.filled != 0 || l.left != 0 || b.alone != 0 || b.prefill.pending != 0):
 		return fmt.Errorf("nothing runs, but %+v, alone %d, prefill %d", l, b.alone, b.prefill.pending)
 	case b.running == 0 && b.prefill.first != nil:
-		return fmt.Errorf("nothing runs, but the row is not empty")
+		return errors.New("nothing runs, but the row is not empty")
 	case b.rho < leastRho || b.rho > mostRho:
 		return fmt.Errorf("rho %v", b.rho)
 	case !b.fixed && (b.slots < 1 || b.slots > mostSlots):
@@ -43,7 +46,7 @@ func (b *Backend) audit() error {
 	case b.prefill.rate < leastRate || b.prefill.rate > mostRate:
 		return fmt.Errorf("prefill rate %v", b.prefill.rate)
 	case (b.prefill.first == nil) != (b.prefill.last == nil):
-		return fmt.Errorf("the row has one end")
+		return errors.New("the row has one end")
 	}
 	return nil
 }

@@ -44,9 +44,11 @@
 // that is at least 1 % of the cache. β is 0.85 until its controller comes; see
 // Backend.beta.
 //
-// A request can never fit if its prompt exceeds every KVcap, or its sequences the
-// largest configured slots. Both are fixed values: no estimate of ours refuses
-// for ever, and while one KVcap is unknown none is exceeded.
+// A request can never fit if the prompt of one of its sequences exceeds every
+// KVcap, or their number the largest configured slots. Both are fixed values: no
+// estimate of ours refuses for ever, while one KVcap is unknown none is exceeded,
+// and what a backend can serve one after the other (prompts of several sequences,
+// inputs of embeddings) is not added up.
 //
 // # The blocked head
 //
