@@ -125,7 +125,7 @@ func (b *Backend) isLarge(own int) bool {
 func (b *Backend) hasKV(own, group int, reserved bool) bool {
 	budget := b.budget()
 	if budget <= 0 {
-		return true
+		return !reserved // without a budget there is no slack either
 	}
 	if float64(b.ledger.held+own+group) > budget {
 		return false
