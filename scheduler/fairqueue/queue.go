@@ -138,7 +138,8 @@ func (q *Queue) grow(l *level, key string, inner bool) *node {
 		n = &f.node
 	}
 	n.key, n.in, n.v, n.floor = key, l, l.vnow, l.vnow
-	n.weight = fraction
+	q.acts++
+	n.weight, n.act = fraction, q.acts // so that one that only returns, never came back, has its place among equals
 	if inner {
 		n.below = &level{owner: n, children: map[string]*node{}}
 	}
