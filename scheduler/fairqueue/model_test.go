@@ -272,10 +272,7 @@ type twin struct {
 
 func newPair(t *rapid.T) *pair {
 	depth := rapid.IntRange(1, 3).Draw(t, "depth")
-	q, err := New(Config{Depth: depth})
-	if err != nil {
-		t.Fatal(err)
-	}
+	q := newQueue(depth)
 	return &pair{q: q, m: newModel(), depth: depth, twins: map[string]*twin{}, clocks: map[string][2]float64{}}
 }
 

@@ -69,6 +69,15 @@ func runScript(t *testing.T, file string) {
 	}
 }
 
+// newQueue is a queue of a depth that is possible.
+func newQueue(depth int) *Queue {
+	q, err := New(Config{Depth: depth})
+	if err != nil {
+		panic(err)
+	}
+	return q
+}
+
 type script struct {
 	t     *testing.T
 	q     *Queue
