@@ -1,0 +1,20 @@
+// Package worker takes grants, calls backends and streams the answers back.
+//
+// An attempt belongs to one goroutine from its grant to the event that ends it:
+//
+//	grant → handshake with the proxy (go, stale, gone) → call → answer → end
+//
+// What it owes to whom: frames to the proxy, never blocking; events to the
+// pool's dispatcher, repeated until a leader acknowledged them, so an end is
+// told even if there is no leader just then. An attempt stays in the heartbeat
+// until its end was acknowledged; so a dispatcher that misses it there knows
+// that it is over, and not that a message was lost.
+//
+// Before the first byte of an answer goes out, a failure is an event and the
+// dispatcher decides about another attempt. From then on a failure is a frame
+// to the proxy and the end of the call. An answer that is not streamed is read
+// whole before any of it is handed on, so that a backend that dies in the middle
+// costs another attempt and not a broken answer.
+//
+// The answer's bytes pass as they are, but for what [openai.StreamFilter] says.
+package worker

@@ -1,0 +1,167 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"fairlane/scheduler"
+)
+
+// reportPatience bounds one try to reach a leader.
+const reportPatience = 2 * time.Second
+
+// reporter tells one pool's dispatcher what happens. Events wait in order until
+// a leader acknowledged them; a progress that is overtaken by another is dropped.
+type reporter struct {
+	w    *Worker
+	pool string
+	wake chan struct{}
+
+	mu      sync.Mutex
+	events  []scheduler.Event
+	beatDue bool
+	leaving bool
+	left    chan struct{}
+}
+
+func newReporter(w *Worker, pool string) *reporter {
+	return &reporter{w: w, pool: pool, wake: make(chan struct{}, 1), beatDue: true, left: make(chan struct{})}
+}
+
+func (r *reporter) add(ev scheduler.Event) {
+	r.mu.Lock()
+	r.events = append(r.events, ev)
+	r.mu.Unlock()
+	r.poke()
+}
+
+func (r *reporter) beatNow() {
+	r.mu.Lock()
+	r.beatDue = true
+	r.mu.Unlock()
+	r.poke()
+}
+
+// leave sends what is left and a last beat, and waits for it, within reason.
+func (r *reporter) leave() {
+	r.mu.Lock()
+	r.leaving = true
+	r.mu.Unlock()
+	r.poke()
+	timer := time.NewTimer(reportPatience)
+	defer timer.Stop()
+	select {
+	case <-r.left:
+	case <-timer.C:
+	}
+}
+
+func (r *reporter) poke() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *reporter) loop(ctx context.Context) {
+	beat := time.NewTicker(r.w.cfg.Beat)
+	defer beat.Stop()
+	progress := time.NewTicker(r.w.cfg.Progress)
+	defer progress.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-beat.C:
+			r.beatNow()
+		case <-progress.C:
+			r.progress()
+		case <-r.wake:
+		}
+		if r.send(ctx) {
+			close(r.left)
+			return
+		}
+	}
+}
+
+// progress adds what every attempt generated since the last time.
+func (r *reporter) progress() {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.w.attempts {
+		if a.grant.Entry.Pool != r.pool {
+			continue
+		}
+		if ev, ok := a.progress(); ok {
+			r.events = append(r.events, ev)
+		}
+	}
+}
+
+// send tells what there is to tell; true: that was the last report.
+func (r *reporter) send(ctx context.Context) (last bool) {
+	for {
+		report, leaving := r.next()
+		if report == nil {
+			return false
+		}
+		call, cancel := context.WithTimeout(ctx, reportPatience)
+		err := r.w.cfg.Bus.Dispatcher(r.pool).Report(call, report)
+		cancel()
+		if err != nil {
+			return r.unsent(ctx, report, err) && leaving
+		}
+		for _, ev := range report.Events {
+			if ev.Kind.Ends() {
+				r.w.forget(key{ev.ID, ev.Fence})
+			}
+		}
+		if leaving {
+			return true
+		}
+	}
+}
+
+func (r *reporter) next() (*scheduler.Report, bool) {
+	r.mu.Lock()
+	events, beatDue, leaving := r.events, r.beatDue, r.leaving
+	r.events, r.beatDue = nil, false
+	r.mu.Unlock()
+	if len(events) == 0 && !beatDue && !leaving {
+		return nil, false
+	}
+	report := &scheduler.Report{Worker: r.w.cfg.ID, Pool: r.pool, Events: events}
+	if beatDue || leaving {
+		report.Beat = r.w.beat(r.pool)
+		report.Beat.Leaving = leaving
+	}
+	return report, leaving
+}
+
+// unsent keeps what has to be told again and waits a little.
+func (r *reporter) unsent(ctx context.Context, report *scheduler.Report, err error) bool {
+	r.w.cfg.Logger.Debug("no dispatcher heard the report", slog.String("pool", r.pool), slog.Any("error", err))
+	keep := report.Events[:0]
+	for _, ev := range report.Events {
+		if ev.Kind != scheduler.EventProgress {
+			keep = append(keep, ev)
+		}
+	}
+	r.mu.Lock()
+	r.events = append(keep, r.events...)
+	r.mu.Unlock()
+	timer := time.NewTimer(100 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		r.poke()
+		return false
+	case <-ctx.Done():
+		return true
+	}
+}
