@@ -18,12 +18,12 @@ const (
 
 // budget bounds bytes over all requests.
 type budget struct {
-	limit int64
+	limit atomic.Int64
 	held  atomic.Int64
 }
 
 func (b *budget) take(n int64) bool {
-	if b.held.Add(n) > b.limit {
+	if b.held.Add(n) > b.limit.Load() {
 		b.held.Add(-n)
 		return false
 	}

@@ -35,8 +35,8 @@ type Server struct {
 // New makes an edge. An error names the key that is wrong, or the metric that
 // could not be registered.
 func New(cfg Config, deps Deps) (*Server, error) {
-	cfg = cfg.withDefaults()
-	if err := cfg.validate(); err != nil {
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	if deps.Logger == nil {
@@ -46,7 +46,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metrics of the edge: %w", err)
 	}
-	s := &Server{cfg: cfg, deps: deps, metrics: m, cors: newCORS(cfg.CORSOrigins), estimates: newEstimates(), held: budget{limit: cfg.MaxBytes}}
+	s := &Server{cfg: cfg, deps: deps, metrics: m, cors: newCORS(cfg.CORSOrigins), estimates: newEstimates()}
+	s.held.limit.Store(cfg.MaxBytes)
 	s.drain, s.refuse = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -103,6 +104,9 @@ func (s *Server) Addr() net.Addr {
 	defer s.mu.Unlock()
 	return s.addr
 }
+
+// SetMaxBytes changes how many bytes of bodies may be held, while it serves.
+func (s *Server) SetMaxBytes(n int64) { s.held.limit.Store(max(n, s.cfg.MaxBody)) }
 
 // Drain begins to refuse: new requests, and those that wait. What runs goes on.
 func (s *Server) Drain() {

@@ -34,6 +34,7 @@ const allKeys = 1<<numKeys - 1
 // Policy is a compiled configuration. It is immutable and safe for concurrent use.
 type Policy struct {
 	rules    []rule // the last one is built in
+	classes  map[string]*class
 	maxSlots map[string]int
 }
 
@@ -80,7 +81,7 @@ func New(cfg Config) (*Policy, error) {
 		return nil, err
 	}
 	classes := rank(cfg.Classes)
-	p := &Policy{maxSlots: maps.Clone(cfg.MaxSlots), rules: make([]rule, 0, len(cfg.Rules)+1)}
+	p := &Policy{classes: classes, maxSlots: maps.Clone(cfg.MaxSlots), rules: make([]rule, 0, len(cfg.Rules)+1)}
 	for i := range cfg.Rules {
 		r := compile(&cfg.Rules[i], classes, cfg.Sizes)
 		r.position = i
@@ -88,6 +89,15 @@ func New(cfg Config) (*Policy, error) {
 	}
 	p.rules = append(p.rules, compileBuiltIn(&cfg, classes))
 	return p, nil
+}
+
+// Rank is the place of a class among all by weight, the heaviest 0; classes of one
+// weight have one rank. A class that is unknown comes after all others.
+func (p *Policy) Rank(name string) int {
+	if c := p.classes[name]; c != nil {
+		return c.rank
+	}
+	return len(p.classes)
 }
 
 // rank orders classes by weight, the heaviest 0.

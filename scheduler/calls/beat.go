@@ -41,7 +41,9 @@ func (d *Desk) say(ctx context.Context, pool string) {
 	defer cancel()
 	if err := d.cfg.Bus.Dispatcher(pool).ProxyBeat(ctx, d.cfg.ID, false); err != nil {
 		d.cfg.Logger.Debug("no dispatcher heard the beat", slog.String("pool", pool), slog.Any("error", err))
+		return
 	}
+	d.heard(pool)
 }
 
 // askAfterQuiet looks for calls of which nothing was heard for too long.

@@ -57,6 +57,7 @@ type Desk struct {
 
 	mu    sync.RWMutex
 	calls map[string]*call
+	led   map[string]bool // pools whose dispatcher has heard a beat
 
 	life     sync.Mutex
 	cancel   context.CancelFunc
@@ -69,7 +70,7 @@ var _ scheduler.Proxy = (*Desk)(nil)
 
 // New makes a desk.
 func New(cfg Config) *Desk {
-	return &Desk{cfg: cfg.withDefaults(), calls: map[string]*call{}}
+	return &Desk{cfg: cfg.withDefaults(), calls: map[string]*call{}, led: map[string]bool{}}
 }
 
 // ID is the proxy's, as entries carry it.
@@ -80,6 +81,25 @@ func (d *Desk) Open() int {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return len(d.calls)
+}
+
+// Unled names a pool of which no dispatcher has heard this proxy yet; empty: there
+// is none. A leader that goes away later is replaced, and calls wait for the next.
+func (d *Desk) Unled() string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for pool := range d.cfg.Streams {
+		if !d.led[pool] {
+			return pool
+		}
+	}
+	return ""
+}
+
+func (d *Desk) heard(pool string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.led[pool] = true
 }
 
 // Start begins to beat. A second Start is nothing.
