@@ -27,7 +27,8 @@ const (
 	passTimeout = 30 * time.Second
 )
 
-func (c Config) withDefaults() Config {
+// WithDefaults is c with the defaults where it says nothing.
+func (c Config) WithDefaults() Config {
 	set := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
 			*d = v
@@ -46,7 +47,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (c Config) validate() error {
+// Validate says what is wrong with c once its defaults are filled in; nil: nothing.
+func (c Config) Validate() error {
 	if c.MaxBody < 0 || c.MaxBytes < c.MaxBody {
 		return fmt.Errorf("queue.max_bytes: %d has to be at least http.max_body, %d", c.MaxBytes, c.MaxBody)
 	}

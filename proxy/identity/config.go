@@ -89,7 +89,8 @@ func DefaultForwarded() Forwarded {
 // issuer.
 func (c Config) Open() bool { return !c.KeyFile && len(c.APIKeys) == 0 && len(c.JWT) == 0 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults is c with the defaults where it says nothing.
+func (c Config) WithDefaults() Config {
 	c.KeyFile = c.KeyFile || len(c.APIKeys) > 0
 	c.LinkBy = or(c.LinkBy, LinkEmail)
 	c.Anonymous = or(c.Anonymous, AnonymousAllow)
@@ -100,12 +101,13 @@ func (c Config) withDefaults() Config {
 	}
 	c.JWT = slices.Clone(c.JWT)
 	for i := range c.JWT {
-		c.JWT[i] = c.JWT[i].withDefaults()
+		c.JWT[i] = c.JWT[i].WithDefaults()
 	}
 	return c
 }
 
-func (j Issuer) withDefaults() Issuer {
+// WithDefaults is j with the defaults where it says nothing.
+func (j Issuer) WithDefaults() Issuer {
 	j.Header = or(j.Header, authorization)
 	j.UserClaim = or(j.UserClaim, "sub")
 	j.NameClaim = or(j.NameClaim, "name")

@@ -45,7 +45,7 @@ func New(cfg Config, deps Deps) (*Identifier, error) {
 	if deps.Client == nil {
 		deps.Client = &http.Client{Timeout: fetchTimeout}
 	}
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
