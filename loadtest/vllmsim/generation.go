@@ -1,0 +1,174 @@
+package vllmsim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"fairlane/scheduler/gpumodel"
+)
+
+func elementAt(at string, i int) string { return at + "." + strconv.Itoa(i) }
+
+// checkModel refuses a model that is not served. No name is the first.
+func (s *Server) checkModel(name string) (string, *fault) {
+	if name == "" {
+		return s.cfg.Models[0], nil
+	}
+	aliases := ""
+	for i, m := range s.cfg.Models {
+		if m == name {
+			return name, nil
+		}
+		if i > 0 {
+			aliases += ", "
+		}
+		aliases += m
+	}
+	f := &fault{
+		status: http.StatusNotFound, kind: typeNotFound, param: "model",
+		message: fmt.Sprintf("The model `%s` does not exist. Valid aliases: %s.", name, aliases),
+	}
+	if s.cfg.Pooling {
+		f.param, f.message = "", fmt.Sprintf("The model `%s` does not exist.", name)
+	}
+	return "", f
+}
+
+// checkLength refuses an answer or a prompt that is too long for the model.
+func (s *Server) checkLength(g *sampling, prompt int) *fault {
+	longest := s.maxModelLen()
+	if g.maxTokens != nil && *g.maxTokens > longest {
+		return badValue(g.maxName, *g.maxTokens, fmt.Sprintf(
+			"%s=%d cannot be greater than max_model_len=%d. Please request fewer output tokens.", g.maxName, *g.maxTokens, longest))
+	}
+	if prompt > longest {
+		return badValue("input_tokens", longest+1, fmt.Sprintf("This model's maximum context length is %d tokens. "+
+			"However, your prompt contains at least %d input tokens, which exceeds this limit even without any output tokens. "+
+			"Please reduce the length of the input prompt.", longest, longest+1))
+	}
+	return nil
+}
+
+// priority is the request's, which a header overrides.
+func priorityOf(r *http.Request, body int) int {
+	if p, err := strconv.Atoi(r.Header.Get("X-Vllm-Priority")); err == nil {
+		return p
+	}
+	return body
+}
+
+// requestID is what follows chatcmpl- or the like.
+func (s *Server) requestID(r *http.Request, body string) string {
+	if id := r.Header.Get("X-Request-Id"); id != "" {
+		return id
+	}
+	if body != "" {
+		return body
+	}
+	return s.newID()
+}
+
+// sequences are what one prompt becomes: a sequence for each choice. fixed is the
+// JSON that was asked for, if any.
+func (s *Server) sequences(p *prompt, g *sampling, fixed string) []sequence {
+	out := make([]sequence, g.n)
+	limit := s.maxModelLen() - len(p.tokens)
+	if g.maxTokens != nil {
+		limit = min(limit, *g.maxTokens)
+	}
+	for i := range out {
+		seed := mix(mix(s.cfg.Seed, p.hash), uint64(i)) //nolint:gosec // a choice is never negative
+		if g.seed != nil {
+			seed = mix(seed, uint64(*g.seed)) //nolint:gosec // any bits will do
+		}
+		q := sequence{prompt: p, priority: g.priority, answer: answer{fixed: fixed, seed: seed, shown: -1}}
+		q.plan(g, limit)
+		out[i] = q
+	}
+	return out
+}
+
+// plan decides how the answer ends: with the token that says so, at the limit, or
+// at a stop string.
+func (q *sequence) plan(g *sampling, limit int) {
+	q.output, q.finish = limit, "length"
+	if !g.ignoreEOS {
+		if n := max(q.answer.naturalLength(), g.minTokens+1); n <= limit {
+			q.output, q.finish = n, "stop"
+			q.answer.shown = (n - 1) * bytesPerToken
+		}
+	}
+	if n, stop, found := q.answer.cut(g.stops, q.output, g.minTokens, g.stopShown); found {
+		q.output, q.stop, q.finish = n, stop, "stop"
+	}
+}
+
+// run runs a job after the time that the API takes, and calls each with its news.
+func (s *Server) run(ctx context.Context, j *job, each func([]update) error) error {
+	if d := s.loop.cfg.Profile.APIOverhead; d > 0 && s.cfg.Speed < math.Inf(1) {
+		t := time.NewTimer(time.Duration(float64(d) / s.cfg.Speed))
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	err := s.loop.runJob(ctx, j, each)
+	if errors.Is(err, gpumodel.ErrBusy) {
+		s.metrics.reject(s.cfg, s.loop)
+	}
+	return err
+}
+
+// wire is a usage in the form of OpenAI.
+type usageBody struct {
+	PromptTokens     int            `json:"prompt_tokens"`
+	TotalTokens      int            `json:"total_tokens"`
+	CompletionTokens int            `json:"completion_tokens"`
+	PromptDetails    *promptDetails `json:"prompt_tokens_details"`
+	Details          *struct{}      `json:"completion_tokens_details"`
+}
+
+type promptDetails struct {
+	Cached     int  `json:"cached_tokens"`
+	Created    int  `json:"created_cache_tokens"`
+	Multimodal *int `json:"multimodal_tokens"`
+}
+
+func (s *Server) usageBody(u usage) usageBody {
+	b := usageBody{PromptTokens: u.prompt, TotalTokens: u.prompt + u.generated, CompletionTokens: u.generated}
+	if s.cfg.PromptTokensDetails {
+		b.PromptDetails = &promptDetails{Cached: u.cached, Created: u.created}
+	}
+	return b
+}
+
+// appendUsage appends the usage chunk's: unlike usageBody it leaves out what is
+// null.
+func (s *Server) appendUsage(dst []byte, u usage) []byte {
+	dst = appendCounts(dst, u.prompt, u.generated)
+	if s.cfg.PromptTokensDetails {
+		dst = append(dst, `,"prompt_tokens_details":{"cached_tokens":`...)
+		dst = strconv.AppendInt(dst, int64(u.cached), 10)
+		dst = append(dst, `,"created_cache_tokens":`...)
+		dst = strconv.AppendInt(dst, int64(u.created), 10)
+		dst = append(dst, '}')
+	}
+	return append(dst, '}')
+}
+
+// appendCounts appends an object's three counts, but not its end.
+func appendCounts(dst []byte, prompt, generated int) []byte {
+	dst = append(dst, `{"prompt_tokens":`...)
+	dst = strconv.AppendInt(dst, int64(prompt), 10)
+	dst = append(dst, `,"total_tokens":`...)
+	dst = strconv.AppendInt(dst, int64(prompt+generated), 10)
+	dst = append(dst, `,"completion_tokens":`...)
+	return strconv.AppendInt(dst, int64(generated), 10)
+}

@@ -1,0 +1,5 @@
+package vllmsim
+
+type responseStore struct{}
+
+func newResponseStore() *responseStore { return &responseStore{} }
