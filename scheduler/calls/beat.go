@@ -40,7 +40,7 @@ func (d *Desk) say(ctx context.Context, pool string) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Beat)
 	defer cancel()
 	if err := d.cfg.Bus.Dispatcher(pool).ProxyBeat(ctx, d.cfg.ID, false); err != nil {
-		d.cfg.Logger.Debug("no dispatcher heard the beat", slog.String("pool", pool), slog.Any("error", err))
+		d.cfg.Logger.DebugContext(ctx, "no dispatcher heard the beat", slog.String("pool", pool), slog.Any("error", err))
 		return
 	}
 	d.heard(pool)
@@ -111,13 +111,13 @@ func (d *Desk) ask(ctx context.Context, pool string, calls map[string]*call) {
 		}
 	}
 	for _, c := range calls {
-		d.unknown(ctx, c)
+		d.unknown(c)
 	}
 }
 
 // unknown publishes a call again that the dispatcher does not know, under a new
 // id, because the stream takes a message id only once.
-func (d *Desk) unknown(ctx context.Context, c *call) {
+func (d *Desk) unknown(c *call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.unknown++; c.unknown < giveUp || c.over || c.begun {
@@ -133,7 +133,7 @@ func (d *Desk) unknown(ctx context.Context, c *call) {
 	c.sub, c.id = &fresh, fresh.Entry.ID
 	c.heardLocked()
 	d.cfg.Logger.Warn("publishing a request again that the dispatcher lost", slog.String("id", c.id))
-	d.errand(func(context.Context) error {
+	d.errand(func(ctx context.Context) error {
 		_, err := d.cfg.Streams[fresh.Entry.Pool].Publish(ctx, &fresh.Entry)
 		return err
 	})

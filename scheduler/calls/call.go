@@ -2,7 +2,6 @@ package calls
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +16,7 @@ type call struct {
 	mu      sync.Mutex
 	id      string
 	sub     *scheduler.Submission
-	events  []scheduler.CallEvent
+	events  events
 	bytes   int // of the data in events
 	granted bool
 	begun   bool // a byte of a backend's answer arrived: no further attempt
@@ -50,11 +49,10 @@ func (c *call) Next(ctx context.Context) (scheduler.CallEvent, error) {
 func (c *call) pop() (scheduler.CallEvent, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.events) == 0 {
-		return scheduler.CallEvent{}, false
+	ev, ok := c.events.pop()
+	if !ok {
+		return ev, false
 	}
-	ev := c.events[0]
-	c.events = slices.Delete(c.events, 0, 1)
 	if n := len(ev.Data); n > 0 {
 		c.bytes -= n
 		c.desk.buffered.Add(int64(-n))
@@ -64,7 +62,7 @@ func (c *call) pop() (scheduler.CallEvent, bool) {
 
 // pushLocked appends an event and wakes the client's goroutine.
 func (c *call) pushLocked(ev scheduler.CallEvent) {
-	c.events = append(c.events, ev)
+	c.events.push(ev)
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -89,7 +87,7 @@ func (c *call) Cancel() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.desk.buffered.Add(int64(-c.bytes))
-	c.events, c.bytes = nil, 0
+	c.events, c.bytes = events{}, 0
 	if c.over {
 		return
 	}
@@ -162,6 +160,10 @@ func (c *call) dataLocked(data []byte) {
 	}
 	c.bytes += len(data)
 	c.desk.buffered.Add(int64(len(data)))
+	if last := c.events.last(); last != nil && last.Kind == scheduler.CallData && len(last.Data)+len(data) <= maxPiece {
+		last.Data = append(last.Data, data...) // the client is slower than its answer
+		return
+	}
 	c.pushLocked(scheduler.CallEvent{Kind: scheduler.CallData, Data: data})
 }
 
@@ -190,8 +192,8 @@ func (c *call) queuedLocked(n scheduler.Notice) {
 		return
 	}
 	ev := scheduler.CallEvent{Kind: scheduler.CallQueued, Position: n.Position, ETA: n.ETA}
-	if last := len(c.events) - 1; last >= 0 && c.events[last].Kind == scheduler.CallQueued {
-		c.events[last] = ev
+	if last := c.events.last(); last != nil && last.Kind == scheduler.CallQueued {
+		*last = ev
 		return
 	}
 	c.pushLocked(ev)

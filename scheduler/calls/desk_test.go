@@ -28,7 +28,10 @@ type peers struct {
 	publish   error
 }
 
-func (p *peers) Publish(_ context.Context, e *scheduler.Entry) (uint64, error) {
+func (p *peers) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.published = append(p.published, *e)
@@ -264,7 +267,7 @@ func TestUnknownCallIsPublishedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &peers{}
 		d, c := open(t, p)
-		<-time.After(4 * time.Second)
+		<-time.After(3 * time.Second)
 		_, _, published := p.snapshot()
 		if !strings.HasPrefix(published, "r1 r2") {
 			t.Fatalf("published %q, want r1 and then r2", published)
@@ -345,4 +348,39 @@ func TestStopTwice(t *testing.T) {
 	d.Start(t.Context())
 	d.Stop()
 	d.Stop()
+}
+
+// TestSlowClientFindsItsAnswerInFewPieces reads nothing while an answer comes.
+func TestSlowClientFindsItsAnswerInFewPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, c := open(t, &peers{})
+		d.cfg.MaxBuffer = 1 << 20
+		shake(t, d, "r1", "w1", 1)
+		var got, want strings.Builder
+		for i := range 20_000 {
+			f := frame(scheduler.FrameData, 1, uint32(i))
+			f.Data = fmt.Appendf(nil, "%d ", i)
+			want.Write(f.Data)
+			if err := d.Frame(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := d.Frame(frame(scheduler.FrameEnd, 1, 20_000)); err != nil {
+			t.Fatal(err)
+		}
+		pieces := 0
+		for ev := next(t, c); ev.Kind != scheduler.CallEnd; ev = next(t, c) {
+			got.Write(ev.Data)
+			pieces++
+		}
+		if got.String() != want.String() {
+			t.Errorf("%d bytes came, want the %d that were sent", got.Len(), want.Len())
+		}
+		if most := 2 + 2*want.Len()/maxPiece; pieces > most {
+			t.Errorf("in %d pieces, want at most %d", pieces, most)
+		}
+		if n := d.buffered.Load(); n != 0 {
+			t.Errorf("%d bytes count as waiting after the end", n)
+		}
+	})
 }

@@ -89,8 +89,7 @@ func (d *Desk) errand(f func(context.Context) error) {
 }
 
 func publishProblem(err error) *scheduler.Problem {
-	var p *scheduler.Problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*scheduler.Problem](err); ok {
 		return p
 	}
 	return scheduler.Refusal(scheduler.CodeOverloaded, scheduler.ReasonStore, 2*time.Second,
