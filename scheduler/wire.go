@@ -24,6 +24,7 @@ type Grant struct {
 	Entry   Entry  `json:"entry"`
 	Fence   Fence  `json:"fence"`
 	Number  uint64 `json:"number"`  // counts the grants to this worker, from 1
+	Try     int    `json:"try"`     // which of the request's attempts it is, 1 for the first
 	Backend string `json:"backend"` // the backend's URL as configured
 	// EnginePriority is the X-Vllm-Priority to send; negative: send none.
 	EnginePriority int `json:"engine_priority"`
@@ -31,6 +32,10 @@ type Grant struct {
 	// root to leaf, so that a new leader can adopt the attempt.
 	Charged int64     `json:"charged"`
 	Weights []float64 `json:"weights"`
+	// Input and Cached are the prompt in tokens as the queue expects it: what is
+	// charged if the backend reports none.
+	Input  int `json:"input"`
+	Cached int `json:"cached,omitempty"`
 }
 
 // Verdict is a proxy's answer to a worker that wants to start an attempt. The

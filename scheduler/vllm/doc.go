@@ -11,5 +11,10 @@
 // whole request, so a body is always handed over from memory, never from
 // another connection.
 //
+// A server that restarts closes idle connections too. Such a connection fails
+// at once and before a byte of an answer; the request is then sent once more.
+// A kept connection that fails later, or a new one, means that the backend had
+// the request when it went away.
+//
 // What is scraped, and under which names, old and new, is in scrape.go.
 package vllm

@@ -2,6 +2,7 @@ package vllm
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 
@@ -16,34 +17,41 @@ type Fleet struct {
 	ctx      context.Context
 	onChange func()
 	pools    map[string][]*Backend
+	removed  sync.WaitGroup // those that are being stopped
 }
 
 // NewFleet makes an empty fleet; Apply fills it.
 func NewFleet() *Fleet { return &Fleet{pools: map[string][]*Backend{}} }
 
 // Start begins to watch all backends, those of later Applies too. onChange is
-// called when a backend goes up or down or its models change.
+// called when a backend goes up or down or its models change. A second Start is
+// nothing.
 func (f *Fleet) Start(ctx context.Context, onChange func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.ctx, f.onChange = context.WithoutCancel(ctx), onChange
+	if f.ctx != nil {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	f.ctx, f.onChange = ctx, onChange
 	for _, bs := range f.pools {
 		for _, b := range bs {
-			b.Start(f.ctx, onChange)
+			b.Start(ctx, onChange)
 		}
 	}
 }
 
-// Stop ends the watching.
+// Stop ends the watching. It must not hold the lock while it waits: onChange
+// may ask for the backends.
 func (f *Fleet) Stop() {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.ctx = nil
-	for _, bs := range f.pools {
-		for _, b := range bs {
-			b.Stop()
-		}
+	all := slices.Concat(slices.Collect(maps.Values(f.pools))...)
+	f.mu.Unlock()
+	for _, b := range all {
+		b.Stop()
 	}
+	f.removed.Wait()
 }
 
 // Apply sets the backends of a pool. What is unchanged goes on as it is; what
@@ -58,14 +66,14 @@ func (f *Fleet) Apply(pool string, configs []Config) error {
 		if err != nil {
 			return err
 		}
-		if i := slices.IndexFunc(old, func(o *Backend) bool { return o.cfg == b.cfg }); i >= 0 {
+		if i := slices.IndexFunc(old, func(o *Backend) bool { return o.cfg.same(b.cfg) }); i >= 0 {
 			b = old[i]
 		}
 		next = append(next, b)
 	}
 	for _, o := range old {
 		if !slices.Contains(next, o) {
-			go o.Stop() // waits for a probe that is under way
+			f.removed.Go(o.Stop) // which waits for a probe that is under way
 		}
 	}
 	f.pools[pool] = next

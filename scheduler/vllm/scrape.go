@@ -3,6 +3,7 @@ package vllm
 import (
 	"bytes"
 	"context"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -35,8 +36,8 @@ func (b *Backend) scrape(ctx context.Context) *scheduler.Scrape {
 	}
 	s := &scheduler.Scrape{
 		At:          time.Now(),
-		Running:     int(sum(running)),
-		Waiting:     int(sum(families["vllm:num_requests_waiting"])),
+		Running:     whole(sum(running)),
+		Waiting:     whole(sum(families["vllm:num_requests_waiting"])),
 		Preemptions: sum(first(families, "vllm:num_preemptions_total", "vllm:num_preemptions")),
 	}
 	usage := first(families, "vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
@@ -56,6 +57,7 @@ func first(families map[string]*dto.MetricFamily, names ...string) *dto.MetricFa
 	return nil
 }
 
+// sum adds up what is a number. A report with a NaN in it could not be sent.
 func sum(f *dto.MetricFamily) float64 {
 	var total float64
 	for _, m := range f.GetMetric() {
@@ -68,8 +70,13 @@ func sum(f *dto.MetricFamily) float64 {
 			total += m.GetUntyped().GetValue()
 		}
 	}
+	if math.IsNaN(total) || math.IsInf(total, 0) {
+		return 0
+	}
 	return total
 }
+
+func whole(x float64) int { return int(min(max(x, 0), math.MaxInt32)) }
 
 func cacheConfig(s *scheduler.Scrape, f *dto.MetricFamily) {
 	for _, m := range f.GetMetric() {
@@ -88,9 +95,9 @@ func cacheConfig(s *scheduler.Scrape, f *dto.MetricFamily) {
 }
 
 func atoi(s string) int {
-	n, err := strconv.Atoi(s)
+	n, err := strconv.ParseUint(s, 10, 31) // "None" too
 	if err != nil {
 		return 0
 	}
-	return n
+	return int(n)
 }

@@ -32,8 +32,7 @@ func (b *Backend) Start(ctx context.Context, onChange func()) {
 	}
 	ctx, b.cancel = context.WithCancel(ctx)
 	b.done = make(chan struct{})
-	b.change = onChange
-	go b.watch(ctx, b.done)
+	go b.watch(ctx, b.done, onChange)
 }
 
 // Stop ends the watching and drops idle connections.
@@ -52,41 +51,72 @@ func (b *Backend) Stop() {
 // Status is what was last seen. It is not to be changed.
 func (b *Backend) Status() *scheduler.BackendStatus { return b.status.Load() }
 
-// Look probes now instead of at the next beat and waits for what is seen.
+// Look probes now instead of at the next beat and waits for what is seen. Of a
+// backend that is not watched it is what was seen last.
 func (b *Backend) Look(ctx context.Context) *scheduler.BackendStatus {
+	b.mu.Lock()
+	done := b.done
+	b.mu.Unlock()
+	if done == nil {
+		return b.Status()
+	}
 	seen := make(chan struct{})
 	select {
 	case b.kick <- seen:
+	case <-done:
+		return b.Status()
 	case <-ctx.Done():
 		return b.Status()
 	}
 	select {
 	case <-seen:
+	case <-done:
 	case <-ctx.Done():
 	}
 	return b.Status()
 }
 
-func (b *Backend) watch(ctx context.Context, done chan struct{}) {
+func (b *Backend) watch(ctx context.Context, done chan struct{}, onChange func()) {
 	defer close(done)
 	ticker := time.NewTicker(b.cfg.Probe)
 	defer ticker.Stop()
 	var p prober
+	var waiting []chan struct{}
 	for {
-		b.observe(p.probe(ctx, b))
+		s := p.probe(ctx, b)
+		if ctx.Err() != nil {
+			return // what a probe says that was cut off is nothing
+		}
+		b.observe(s, onChange)
+		for _, seen := range waiting {
+			close(seen)
+		}
+		waiting = waiting[:0]
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		case seen := <-b.kick:
-			b.observe(p.probe(ctx, b))
-			close(seen)
+			waiting = append(waiting, seen)
+		}
+		waiting = b.join(waiting)
+	}
+}
+
+// join takes all who want a look: one is enough for them.
+func (b *Backend) join(waiting []chan struct{}) []chan struct{} {
+	for {
+		select {
+		case seen := <-b.kick:
+			waiting = append(waiting, seen)
+		default:
+			return waiting
 		}
 	}
 }
 
 // observe publishes a status and tells about what an operator would notice.
-func (b *Backend) observe(s *scheduler.BackendStatus) {
+func (b *Backend) observe(s *scheduler.BackendStatus, onChange func()) {
 	old := b.status.Swap(s)
 	changed := old.Up != s.Up || !slices.Equal(names(old.Models), names(s.Models))
 	if !changed {
@@ -97,8 +127,8 @@ func (b *Backend) observe(s *scheduler.BackendStatus) {
 	} else {
 		b.cfg.Logger.Warn("backend is down", slog.String("backend", b.host), slog.String("reason", s.Detail))
 	}
-	if b.change != nil {
-		b.change()
+	if onChange != nil {
+		onChange()
 	}
 }
 
@@ -189,6 +219,7 @@ func (b *Backend) models(ctx context.Context) ([]scheduler.Model, error) {
 	if err := json.Unmarshal(body, &list); err != nil {
 		return nil, fmt.Errorf("backend %s: /v1/models: %w", b.host, err)
 	}
+	list.Data = slices.DeleteFunc(list.Data, func(m scheduler.Model) bool { return m.ID == "" })
 	if len(list.Data) == 0 {
 		return nil, fmt.Errorf("backend %s: /v1/models names no model", b.host)
 	}

@@ -13,7 +13,8 @@ import (
 
 const (
 	handshakePatience = 2 * time.Second
-	beatAfter         = time.Second // of silence towards the proxy
+	lookPatience      = 2 * time.Second // as long as the backend's own look takes
+	beatAfter         = time.Second     // of silence towards the proxy
 )
 
 // Why an attempt was cut off.
@@ -39,13 +40,15 @@ type attempt struct {
 
 	over      atomic.Bool
 	sent      atomic.Bool
-	firstByte atomic.Bool
+	begun     atomic.Bool // the answer's head is with the proxy
+	firstByte atomic.Bool // of content came
 	generated atomic.Int64
 	told      int64 // what the last progress said; the reporter's
 	lastFrame atomic.Int64
 
 	out    frames
 	sentAt time.Time
+	first  *time.Timer // until the first byte of a stream; nil: no bound
 }
 
 func (w *Worker) newAttempt(g *scheduler.Grant, b *vllm.Backend, r *reporter) *attempt {
@@ -73,19 +76,23 @@ func (a *attempt) serve() scheduler.Event {
 	if h == nil {
 		return ev
 	}
-	timeouts := a.w.cfg.Pools[a.grant.Entry.Pool]
-	if timeouts.Total > 0 {
-		timer := time.AfterFunc(timeouts.Total, func() { a.cancel(errTotal) })
+	pool := a.w.cfg.Pools[a.grant.Entry.Pool]
+	if pool.Total > 0 {
+		timer := time.AfterFunc(pool.Total, func() { a.cancel(errTotal) })
 		defer timer.Stop()
+	}
+	if a.grant.Entry.Stream && pool.FirstByte > 0 {
+		a.first = time.AfterFunc(pool.FirstByte, func() { a.cancel(errFirstByte) })
+		defer a.first.Stop()
 	}
 	a.sentAt = time.Now()
 	a.sent.Store(true)
-	resp, err := a.call(h, timeouts)
+	resp, err := a.call(h)
 	if err != nil {
 		return a.broken(err)
 	}
 	defer resp.Body.Close()
-	return a.answer(resp, h, timeouts)
+	return a.answer(resp, h, pool.Idle)
 }
 
 func (a *attempt) shake() (*scheduler.Handover, scheduler.Event) {
@@ -94,7 +101,7 @@ func (a *attempt) shake() (*scheduler.Handover, scheduler.Event) {
 	h, err := a.proxy.Handshake(ctx, scheduler.Handshake{ID: a.grant.Entry.ID, Fence: a.grant.Fence, Worker: a.w.cfg.ID})
 	switch {
 	case a.ctx.Err() != nil:
-		return nil, a.cutOff()
+		return nil, a.cutOff(context.Cause(a.ctx))
 	case err != nil:
 		return nil, scheduler.Event{Kind: scheduler.EventNoProxy}
 	case h.Verdict == scheduler.Gone:
@@ -106,13 +113,7 @@ func (a *attempt) shake() (*scheduler.Handover, scheduler.Event) {
 	}
 }
 
-// call sends the request. A stream's headers come with its first piece, so the
-// bound on the first byte covers both.
-func (a *attempt) call(h *scheduler.Handover, t Timeouts) (*http.Response, error) {
-	if a.grant.Entry.Stream && t.FirstByte > 0 {
-		timer := time.AfterFunc(t.FirstByte, func() { a.cancel(errFirstByte) })
-		defer timer.Stop()
-	}
+func (a *attempt) call(h *scheduler.Handover) (*http.Response, error) {
 	return a.backend.Do(a.ctx, vllm.Request{
 		Path:     a.grant.Entry.Path,
 		Header:   h.Header,

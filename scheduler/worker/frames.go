@@ -1,31 +1,52 @@
 package worker
 
 import (
+	"errors"
+	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
 	"fairlane/scheduler"
 )
 
+// errFrameLost marks a frame that did not leave.
+var errFrameLost = errors.New("a frame could not be sent")
+
 // frames numbers what goes to the proxy. Beats come from another goroutine.
 type frames struct {
 	a   *attempt
 	mu  sync.Mutex
 	seq uint32
+	end bool // the last frame was sent
 }
 
-// send hands a frame on. An error means that nobody waits for it there.
+// send hands a frame on. It fails with scheduler.ErrUnknownCall if nobody waits
+// for it there, else with errFrameLost.
 func (f *frames) send(fr *scheduler.Frame) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.end {
+		return nil // a beat that comes too late
+	}
 	fr.ID, fr.Fence, fr.Worker, fr.Seq = f.a.grant.Entry.ID, f.a.grant.Fence, f.a.w.cfg.ID, f.seq
 	f.seq++
+	f.end = fr.Type == scheduler.FrameEnd || fr.Type == scheduler.FrameErr
 	f.a.lastFrame.Store(time.Now().UnixNano())
-	return f.a.proxy.Frame(fr)
+	err := f.a.proxy.Frame(fr)
+	if err != nil && !errors.Is(err, scheduler.ErrUnknownCall) {
+		return fmt.Errorf("%w: %w", errFrameLost, err)
+	}
+	return err
 }
 
+// head begins the answer: from here on there is no other attempt.
 func (f *frames) head(h *scheduler.Head) error {
-	return f.send(&scheduler.Frame{Type: scheduler.FrameHead, Head: h})
+	err := f.send(&scheduler.Frame{Type: scheduler.FrameHead, Head: h})
+	if err == nil {
+		f.a.begun.Store(true)
+	}
+	return err
 }
 
 // data splits what is too large for one message.
@@ -42,19 +63,17 @@ func (f *frames) data(b []byte) error {
 	return f.send(&scheduler.Frame{Type: scheduler.FrameData, Data: b})
 }
 
-func (f *frames) end(e *scheduler.End) error {
-	return f.send(&scheduler.Frame{Type: scheduler.FrameEnd, End: e})
-}
-
-func (f *frames) err(p *scheduler.Problem, e *scheduler.End) error {
-	return f.send(&scheduler.Frame{Type: scheduler.FrameErr, Problem: p, End: e})
-}
-
-func (f *frames) beat() {
-	if f.a.over.Load() {
-		return
+// last ends the answer.
+func (f *frames) last(fr *scheduler.Frame) {
+	if err := f.send(fr); err != nil {
+		f.a.w.cfg.Logger.Debug("nobody waited for the end of an answer", slog.String("id", fr.ID), slog.Any("error", err))
 	}
+}
+
+// beat tells the proxy that nothing is new. If nobody knows the call there, the
+// proxy answers with a cancel of its own.
+func (f *frames) beat() {
 	if err := f.send(&scheduler.Frame{Type: scheduler.FrameBeat}); err != nil {
-		return // the proxy answers with a cancel of its own
+		f.a.w.cfg.Logger.Debug("a beat was not heard", slog.String("id", f.a.grant.Entry.ID), slog.Any("error", err))
 	}
 }

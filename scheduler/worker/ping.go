@@ -3,6 +3,9 @@ package worker
 import (
 	"context"
 	"errors"
+	"maps"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"fairlane/scheduler"
@@ -15,33 +18,41 @@ const (
 
 // pingProxies looks after the proxies whose calls run here: a dead one has no
 // clients, so what runs for it is cancelled. It also keeps silent attempts
-// alive in the eyes of their proxies.
+// alive in the eyes of their proxies, and one proxy that hangs delays no other's.
 func (w *Worker) pingProxies(ctx context.Context) {
 	ticker := time.NewTicker(pingEvery)
 	defer ticker.Stop()
-	strikes := map[string]int{}
+	p := pings{w: w, by: map[string]*ping{}}
+	defer p.underWay.Wait()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			p.round(ctx)
 		}
-		byProxy := w.byProxy()
-		for proxy := range strikes {
-			if byProxy[proxy] == nil {
-				delete(strikes, proxy)
-			}
+	}
+}
+
+// pings are one for each proxy that has calls here.
+type pings struct {
+	w        *Worker
+	by       map[string]*ping
+	underWay sync.WaitGroup
+}
+
+func (p *pings) round(ctx context.Context) {
+	byProxy := p.w.byProxy()
+	maps.DeleteFunc(p.by, func(proxy string, q *ping) bool { return byProxy[proxy] == nil && !q.busy.Load() })
+	for proxy, attempts := range byProxy {
+		for _, a := range attempts {
+			a.keepAlive()
 		}
-		for proxy, attempts := range byProxy {
-			if w.proxyDead(ctx, proxy, strikes) {
-				for _, a := range attempts {
-					a.cancel(errClientGone)
-				}
-				continue
-			}
-			for _, a := range attempts {
-				a.keepAlive()
-			}
+		if p.by[proxy] == nil {
+			p.by[proxy] = &ping{proxy: p.w.cfg.Bus.Proxy(proxy)}
+		}
+		if q := p.by[proxy]; q.busy.CompareAndSwap(false, true) {
+			p.underWay.Go(func() { q.ask(ctx, attempts) })
 		}
 	}
 }
@@ -58,14 +69,25 @@ func (w *Worker) byProxy() map[string][]*attempt {
 	return out
 }
 
-func (w *Worker) proxyDead(ctx context.Context, proxy string, strikes map[string]int) bool {
+// ping is what is known of one proxy. The strikes belong to the question that is
+// under way.
+type ping struct {
+	proxy   scheduler.Proxy
+	busy    atomic.Bool
+	strikes int
+}
+
+func (p *ping) ask(ctx context.Context, attempts []*attempt) {
+	defer p.busy.Store(false)
 	ctx, cancel := context.WithTimeout(ctx, pingEvery)
 	defer cancel()
-	err := w.cfg.Bus.Proxy(proxy).Ping(ctx)
-	if !errors.Is(err, scheduler.ErrNoResponder) {
-		strikes[proxy] = 0
-		return false
+	if !errors.Is(p.proxy.Ping(ctx), scheduler.ErrNoResponder) {
+		p.strikes = 0
+		return
 	}
-	strikes[proxy]++
-	return strikes[proxy] >= pingStrike
+	if p.strikes++; p.strikes >= pingStrike {
+		for _, a := range attempts {
+			a.cancel(errClientGone)
+		}
+	}
 }

@@ -143,9 +143,11 @@ func (r *reporter) next() (*scheduler.Report, bool) {
 	return report, leaving
 }
 
-// unsent keeps what has to be told again and waits a little.
+// unsent keeps what has to be told again and waits a little. A beat goes with
+// it: the leader that hears it may be a new one, which knows nothing of the
+// attempts that the events are about.
 func (r *reporter) unsent(ctx context.Context, report *scheduler.Report, err error) bool {
-	r.w.cfg.Logger.Debug("no dispatcher heard the report", slog.String("pool", r.pool), slog.Any("error", err))
+	r.w.cfg.Logger.DebugContext(ctx, "no dispatcher heard the report", slog.String("pool", r.pool), slog.Any("error", err))
 	keep := report.Events[:0]
 	for _, ev := range report.Events {
 		if ev.Kind != scheduler.EventProgress {
@@ -154,6 +156,7 @@ func (r *reporter) unsent(ctx context.Context, report *scheduler.Report, err err
 	}
 	r.mu.Lock()
 	r.events = append(keep, r.events...)
+	r.beatDue = true
 	r.mu.Unlock()
 	timer := time.NewTimer(100 * time.Millisecond)
 	defer timer.Stop()

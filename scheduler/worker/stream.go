@@ -11,16 +11,16 @@ import (
 	"fairlane/scheduler"
 )
 
+// linger is how long the end of a connection may come after the end of the
+// answer. Some servers leave it open.
+const linger = time.Second
+
 // stream hands an SSE answer on, event by event as it comes.
-func (a *attempt) stream(resp *http.Response, h *scheduler.Handover, t Timeouts) scheduler.Event {
-	s := &stream{a: a, resp: resp, filter: openai.NewStreamFilter(openai.FilterOptions{
+func (a *attempt) stream(resp *http.Response, h *scheduler.Handover, idle time.Duration) scheduler.Event {
+	s := &stream{a: a, resp: resp, patience: idle, filter: openai.NewStreamFilter(openai.FilterOptions{
 		Endpoint: openai.Endpoint(a.grant.Entry.Endpoint), DropUsage: h.AddedUsage,
 	})}
-	if t.Idle > 0 {
-		s.idle = time.AfterFunc(t.Idle, func() { a.cancel(errIdle) })
-		defer s.idle.Stop()
-		s.patience = t.Idle
-	}
+	defer s.calm()
 	return s.run()
 }
 
@@ -28,10 +28,10 @@ type stream struct {
 	a        *attempt
 	resp     *http.Response
 	filter   *openai.StreamFilter
-	idle     *time.Timer
+	idle     *time.Timer // nil: no piece came yet, or there is no bound
 	patience time.Duration
-	headSent bool
 	content  bool
+	complete bool
 }
 
 func (s *stream) run() scheduler.Event {
@@ -41,26 +41,22 @@ func (s *stream) run() scheduler.Event {
 		n, err := s.resp.Body.Read(*buf)
 		if n > 0 {
 			if sendErr := s.piece((*buf)[:n]); sendErr != nil {
-				return s.a.brokenOff(sendErr, s.usage())
+				return s.a.fails(sendErr, s.usage())
 			}
 		}
 		switch {
-		case errors.Is(err, io.EOF):
-			return s.end()
-		case err != nil && !s.headSent:
-			return s.a.broken(err)
+		case errors.Is(err, io.EOF), err != nil && (s.filter.Finished() || s.filter.Failed()):
+			return s.end() // how the connection ends does not matter any more
 		case err != nil:
-			return s.a.brokenOff(err, s.usage())
+			return s.a.fails(err, s.usage())
 		}
 	}
 }
 
 // piece filters what was read and hands it on.
 func (s *stream) piece(b []byte) error {
-	if s.idle != nil {
-		s.idle.Reset(s.patience)
-	}
 	out := s.filter.Feed(b, make([]byte, 0, len(b)))
+	s.heard()
 	s.a.generated.Store(int64(s.filter.Generated()))
 	if !s.content && s.filter.ContentEvents() > 0 {
 		s.content = true
@@ -72,10 +68,39 @@ func (s *stream) piece(b []byte) error {
 	return s.send(out)
 }
 
+// heard moves the bound on silence on.
+func (s *stream) heard() {
+	switch {
+	case s.complete:
+	case s.filter.Finished():
+		s.complete = true
+		s.wait(linger)
+	case s.patience > 0:
+		s.wait(s.patience)
+	case s.a.first != nil:
+		s.a.first.Stop()
+	}
+}
+
+func (s *stream) wait(d time.Duration) {
+	if s.a.first != nil {
+		s.a.first.Stop()
+	}
+	if s.idle == nil {
+		s.idle = time.AfterFunc(d, func() { s.a.cancel(errIdle) })
+		return
+	}
+	s.idle.Reset(d)
+}
+
+func (s *stream) calm() {
+	if s.idle != nil {
+		s.idle.Stop()
+	}
+}
+
 func (s *stream) send(out []byte) error {
-	if !s.headSent {
-		s.headSent = true
-		s.a.firstByte.Store(true)
+	if !s.a.begun.Load() {
 		if err := s.a.out.head(s.a.head(s.resp)); err != nil {
 			return err
 		}
@@ -83,37 +108,30 @@ func (s *stream) send(out []byte) error {
 	return s.a.out.data(out)
 }
 
-// end is reached when the backend closed the stream in order. It says nothing
-// about whether the answer is complete: the filter knows.
+// end is reached when the backend has nothing more to say. Whether the answer is
+// complete, the filter knows.
 func (s *stream) end() scheduler.Event {
 	if out := s.filter.Flush(nil); len(out) > 0 {
 		if err := s.send(out); err != nil {
-			return s.a.brokenOff(err, s.usage())
+			return s.a.fails(err, s.usage())
 		}
 	}
 	switch {
 	case s.filter.Failed():
-		s.a.look()
 		ev := s.a.finish(s.usage(), scheduler.Failed)
-		ev.Died = !s.a.backend.Status().Up
+		ev.Died = !s.a.look().Up
 		return ev
 	case s.filter.Finished():
 		return s.a.finish(s.usage(), scheduler.Completed)
-	case !s.headSent:
-		return s.a.broken(io.ErrUnexpectedEOF)
 	default:
-		return s.a.brokenOff(io.ErrUnexpectedEOF, s.usage())
+		return s.a.fails(io.ErrUnexpectedEOF, s.usage())
 	}
 }
 
 // usage is the backend's word, else what was counted.
 func (s *stream) usage() scheduler.Usage {
 	u, known := s.filter.Usage()
-	out := fromOpenAI(u, known)
-	if !known {
-		out.Input, out.Output = s.a.grant.Entry.InputTokens, s.filter.Generated()
-	}
-	return out
+	return s.a.usage(u, known, s.filter.Generated())
 }
 
 // buffers are shared by the streams of a worker: a stream holds one only while

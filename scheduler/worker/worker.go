@@ -18,17 +18,19 @@ type Bus interface {
 	Dispatcher(pool string) scheduler.Dispatcher
 }
 
-// Timeouts bound an attempt.
-type Timeouts struct {
+// Pool is what a worker needs to know of one. A timeout of 0 is none.
+type Pool struct {
 	FirstByte time.Duration // streams only: vLLM sends nothing of another answer until its end
 	Idle      time.Duration // between two pieces of a stream
 	Total     time.Duration // of the whole attempt
+
+	Cost scheduler.CostWeights // zero: the default
 }
 
 // Config is a worker's.
 type Config struct {
 	ID       string
-	Pools    map[string]Timeouts // the pools it serves
+	Pools    map[string]Pool // those it serves
 	Fleet    *vllm.Fleet
 	Bus      Bus
 	Beat     time.Duration // 0: 500 ms
@@ -38,12 +40,12 @@ type Config struct {
 
 // Worker runs attempts. It is the worker as the other roles see it.
 type Worker struct {
-	cfg       Config
-	buffers   *buffers
-	started   time.Time
-	reporters map[string]*reporter
+	cfg     Config
+	buffers *buffers
 
 	mu        sync.Mutex
+	started   time.Time
+	reporters map[string]*reporter // by pool
 	attempts  map[key]*attempt
 	lastGrant map[string]uint64 // by pool
 	draining  bool
@@ -72,6 +74,14 @@ func New(cfg Config) *Worker {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	pools := make(map[string]Pool, len(cfg.Pools))
+	for name, p := range cfg.Pools {
+		if p.Cost == (scheduler.CostWeights{}) {
+			p.Cost = scheduler.DefaultCost()
+		}
+		pools[name] = p
+	}
+	cfg.Pools = pools
 	return &Worker{cfg: cfg, buffers: newBuffers(), attempts: map[key]*attempt{}, lastGrant: map[string]uint64{}, reporters: map[string]*reporter{}}
 }
 
@@ -84,13 +94,14 @@ func (w *Worker) Start(ctx context.Context) {
 	}
 	w.started = time.Now()
 	w.draining = false
-	w.ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	w.ctx = ctx
 	for pool := range w.cfg.Pools {
 		r := newReporter(w, pool)
 		w.reporters[pool] = r
-		w.loops.Go(func() { r.loop(w.ctx) })
+		w.loops.Go(func() { r.loop(ctx) })
 	}
-	w.loops.Go(func() { w.pingProxies(w.ctx) })
+	w.loops.Go(func() { w.pingProxies(ctx) })
 }
 
 // Drain takes no more grants and waits until what runs is over, or ctx ends.
@@ -122,30 +133,53 @@ func (w *Worker) Stop() {
 		a.cancel(errStopping)
 	}
 	w.running.Wait()
-	for _, r := range w.reporters {
-		r.leave()
+	var goodbyes sync.WaitGroup
+	for _, r := range w.all() {
+		goodbyes.Go(r.leave)
 	}
+	goodbyes.Wait()
 	cancel()
 	w.loops.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.attempts) // of what was not heard: who starts again is a new worker
 }
 
-// Grant implements scheduler.Worker.
-func (w *Worker) Grant(g *scheduler.Grant, answer func(error)) {
+// all are the reporters.
+func (w *Worker) all() []*reporter {
 	w.mu.Lock()
-	r := w.reporters[g.Entry.Pool]
-	backend := w.cfg.Fleet.Backend(g.Entry.Pool, g.Backend)
-	w.lastGrant[g.Entry.Pool] = max(w.lastGrant[g.Entry.Pool], g.Number)
-	if w.draining || w.cancel == nil || r == nil || backend == nil {
-		w.mu.Unlock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Values(w.reporters))
+}
+
+// Grant implements scheduler.Worker. A grant that is refused does not count as
+// the last one taken: a beat would say of it that it is over.
+func (w *Worker) Grant(g *scheduler.Grant, answer func(error)) {
+	if a := w.take(g); a == nil {
 		answer(scheduler.ErrBusy)
-		return
+	} else {
+		answer(nil)
+		go a.run()
+	}
+}
+
+func (w *Worker) take(g *scheduler.Grant) *attempt {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	pool := g.Entry.Pool
+	r := w.reporters[pool]
+	backend := w.cfg.Fleet.Backend(pool, g.Backend)
+	if w.draining || w.cancel == nil || r == nil || backend == nil {
+		return nil
 	}
 	a := w.newAttempt(g, backend, r)
+	if w.attempts[a.key()] != nil {
+		return nil
+	}
+	w.lastGrant[pool] = max(w.lastGrant[pool], g.Number)
 	w.attempts[a.key()] = a
 	w.running.Add(1)
-	w.mu.Unlock()
-	answer(nil)
-	go a.run()
+	return a
 }
 
 // Cancel implements scheduler.Worker.
@@ -161,7 +195,10 @@ func (w *Worker) Cancel(_ context.Context, id string, f scheduler.Fence) error {
 
 // Muster implements scheduler.Worker.
 func (w *Worker) Muster(_ context.Context, pool string) error {
-	if r := w.reporters[pool]; r != nil {
+	w.mu.Lock()
+	r := w.reporters[pool]
+	w.mu.Unlock()
+	if r != nil {
 		r.beatNow()
 	}
 	return nil
@@ -170,12 +207,13 @@ func (w *Worker) Muster(_ context.Context, pool string) error {
 // Changed tells the dispatchers at once what would wait for the next beat: a
 // backend went up or down.
 func (w *Worker) Changed() {
-	for _, r := range w.reporters {
+	for _, r := range w.all() {
 		r.beatNow()
 	}
 }
 
-// Running is the number of attempts that are not over.
+// Running is the number of attempts that are not over, or whose end no leader
+// has heard yet.
 func (w *Worker) Running() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
