@@ -31,6 +31,7 @@ func (x *exchange) queue() *scheduler.Problem {
 	if err != nil {
 		return asProblem(err)
 	}
+	x.rec.callID = sub.Entry.ID
 	defer call.Cancel()
 	return x.follow(call)
 }

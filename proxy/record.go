@@ -17,6 +17,7 @@ type record struct {
 	granted, first time.Time // zero: it never was
 
 	requestID, method, path     string
+	callID                      string // in the queue, and, with its attempt, at the backend; empty: it never got there
 	userKey, userName, clientIP string
 	class, pool, model, backend string
 	size                        string
@@ -40,7 +41,7 @@ func (x *exchange) log() {
 	r := &x.rec
 	attrs := make([]slog.Attr, 0, 32)
 	attrs = append(attrs,
-		slog.String("request_id", r.requestID), slog.String("user_key", r.userKey), slog.String("user_name", r.userName),
+		slog.String("request_id", r.requestID), slog.String("call_id", r.callID), slog.String("user_key", r.userKey), slog.String("user_name", r.userName),
 		slog.String("class", r.class), slog.String("pool", r.pool), slog.String("model", r.model), slog.String("backend", r.backend),
 		slog.String("path", r.path), slog.String("method", r.method), slog.String("client_ip", r.clientIP),
 		slog.String("outcome", string(r.outcome)), slog.Int("status", r.status),
