@@ -1,0 +1,152 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// maxFaults bounds what is told of a file that is something else altogether.
+const maxFaults = 100
+
+// fault is one thing that is wrong.
+type fault struct {
+	at   mark
+	path string
+	what string
+}
+
+func (f fault) Error() string {
+	where := f.at.file
+	if f.at.line > 0 {
+		where = fmt.Sprintf("%s:%d:%d", where, f.at.line, f.at.column)
+	}
+	if f.path == "" {
+		return where + ": " + f.what
+	}
+	return where + ": " + f.path + ": " + f.what
+}
+
+func (r *reader) faultAt(at mark, path, format string, args ...any) {
+	r.faults = append(r.faults, fault{at, path, fmt.Sprintf(format, args...)})
+}
+
+// fault notes what is wrong with the value at a path.
+func (r *reader) fault(path, format string, args ...any) {
+	r.faultAt(r.where(path), path, format, args...)
+}
+
+// faulty tells that the value at a path is known to be wrong.
+func (r *reader) faulty(path string) bool {
+	return slices.ContainsFunc(r.faults, func(f fault) bool { return f.path == path })
+}
+
+// where is the place of a path, or else of the nearest above it that is written
+// down.
+func (r *reader) where(path string) mark {
+	for {
+		if at, ok := r.marks[path]; ok {
+			return at
+		}
+		i := strings.LastIndexAny(path, ".[")
+		if i < 0 {
+			return mark{file: r.name}
+		}
+		path = path[:i]
+	}
+}
+
+// adopt takes what a package says about its part: the joined errors, each with
+// a path in front.
+func (r *reader) adopt(err error) {
+	if err == nil {
+		return
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the joined ones themselves, not what they wrap
+		for _, one := range joined.Unwrap() {
+			r.adopt(one)
+		}
+		return
+	}
+	path, what, ok := strings.Cut(err.Error(), ": ")
+	if !ok || !regexp.MustCompile(`^[a-z_]+([.\[][^ ]*)?$`).MatchString(path) {
+		path, what = "", err.Error()
+	}
+	if rest, found := strings.CutPrefix(path, "identity.api_keys["); found {
+		path = keysPath + "[" + rest
+	}
+	r.fault(path, "%s", what)
+}
+
+// err joins all faults in the order of the file, or is nil.
+func (r *reader) err() error {
+	r.reportUnknown()
+	if len(r.faults) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(r.faults, func(a, b fault) int {
+		return cmp.Or(cmp.Compare(a.at.file, b.at.file), cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.at.column, b.at.column))
+	})
+	r.faults = slices.Compact(r.faults)
+	errs := make([]error, 0, min(len(r.faults), maxFaults)+1)
+	for _, f := range r.faults[:min(len(r.faults), maxFaults)] {
+		f.what = r.scrub(f.what)
+		errs = append(errs, f)
+	}
+	if more := len(r.faults) - len(errs); more > 0 {
+		errs = append(errs, fmt.Errorf("%s: and %d more", r.name, more))
+	}
+	return errors.Join(errs...)
+}
+
+// scrub takes out what no message may show, the longest first, for one may hold
+// another.
+func (r *reader) scrub(text string) string {
+	slices.SortFunc(r.hidden, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	for _, secret := range r.hidden {
+		text = strings.ReplaceAll(text, secret, "(hidden)")
+		if quoted := strings.Trim(fmt.Sprintf("%q", secret), `"`); quoted != secret {
+			text = strings.ReplaceAll(text, quoted, "(hidden)")
+		}
+	}
+	return text
+}
+
+// unknown is a key that nobody reads.
+type unknown struct {
+	path, key string
+	above     string   // path of its section
+	known     []string // keys of its section
+}
+
+func (r *reader) reportUnknown() {
+	for _, u := range r.unknown {
+		what := fmt.Sprintf("there is no such key; %s", u.hint(r.settings))
+		at, ok := r.keys[u.path]
+		if !ok {
+			at = r.where(u.path)
+		}
+		r.faultAt(at, u.path, "%s", what)
+	}
+	r.unknown = nil
+}
+
+// hint names the key that was meant: one of the section that is spelled almost
+// so, or one of that name elsewhere. Otherwise it lists the section's.
+func (u unknown) hint(settings []setting) string {
+	if near := nearest(u.key, u.known); near != "" {
+		return fmt.Sprintf("did you mean %s?", near)
+	}
+	for _, s := range settings {
+		if last := s.path[strings.LastIndexByte(s.path, '.')+1:]; last == u.key && s.path != u.path {
+			return fmt.Sprintf("did you mean %s?", s.path)
+		}
+	}
+	if len(u.known) == 0 {
+		return "none is expected here"
+	}
+	return "expected are " + strings.Join(u.known, ", ")
+}

@@ -1,0 +1,157 @@
+package config
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"fairlane/proxy/identity"
+)
+
+// keysPath is the place of the key file's entries in messages.
+const keysPath = "keys"
+
+// identity reads how callers are known.
+func (c *Config) identity(s *section) {
+	s.in("identity", func(s *section) {
+		s.in("api_keys", c.keyFile)
+		c.issuers(s)
+		s.in("forwarded", c.forwarded)
+		s.in("openwebui_sessions", func(s *section) {
+			take(s, "url", &c.OpenWebUISessions, webURL("http://open-webui:8080"))
+			if c.OpenWebUISessions != "" {
+				s.warn(s.path+".url", "this version does not ask Open WebUI about session tokens")
+			}
+		})
+		s.in("ldap", c.ldap)
+		take(s, "link_by", &c.Identity.LinkBy, word(identity.LinkEmail, identity.LinkNone))
+		take(s, "anonymous", &c.Identity.Anonymous, word(identity.AnonymousAllow, identity.AnonymousDeny))
+		takeList(s, "trusted_proxies", &c.Identity.TrustedProxies, network())
+	})
+	_, err := identity.New(c.Identity, identity.Deps{})
+	s.adopt(err)
+}
+
+func (c *Config) issuers(s *section) {
+	items, _ := s.items("jwt")
+	c.Identity.JWT = make([]identity.Issuer, len(items))
+	for i, item := range items {
+		j := &c.Identity.JWT[i]
+		take(item, "name", &j.Name, text())
+		take(item, "header", &j.Header, text())
+		takeList(item, "algorithms", &j.Algorithms, text())
+		take(item, "secret", &j.Secret, secret())
+		take(item, "jwks_url", &j.JWKSURL, webURL("https://sso.example.com/certs"))
+		take(item, "issuer", &j.Issuer, text())
+		take(item, "audience", &j.Audience, text())
+		take(item, "user_claim", &j.UserClaim, text())
+		take(item, "email_claim", &j.EmailClaim, text())
+		take(item, "name_claim", &j.NameClaim, text())
+		take(item, "roles_claim", &j.RolesClaim, text())
+		take(item, "groups_claim", &j.GroupsClaim, text())
+		take(item, "leeway", &j.Leeway, positive())
+		item.done()
+		*j = j.WithDefaults()
+	}
+}
+
+func (c *Config) forwarded(s *section) {
+	f := &c.Identity.Forwarded
+	header := checked("the name of a header", func(s string) bool { return s != "" })
+	take(s, "user", &f.User, header)
+	take(s, "email", &f.Email, header)
+	take(s, "name", &f.Name, header)
+	take(s, "role", &f.Role, header)
+	take(s, "groups", &f.Groups, header)
+	take(s, "group_ids", &f.GroupIDs, header)
+	take(s, "task", &f.Task, header)
+	take(s, "message", &f.Message, header)
+	take(s, "chat", &f.Chat, header)
+	take(s, "auth_type", &f.AuthType, header)
+}
+
+func (c *Config) ldap(s *section) {
+	l := &c.LDAP
+	*l = LDAPConfig{UserFilter: "(mail=%s)", GroupAttribute: "memberOf", Cache: 5 * time.Minute}
+	take(s, "url", &l.URL, urls("ldaps://ldap.example.com", "ldap", "ldaps"))
+	take(s, "bind_dn", &l.BindDN, text())
+	take(s, "bind_password", &l.BindPassword, secret())
+	take(s, "base_dn", &l.BaseDN, text())
+	take(s, "user_filter", &l.UserFilter, checked("a filter with %s once, like (mail=%s)", func(s string) bool {
+		return strings.Count(s, "%") == 1 && strings.Count(s, "%s") == 1 && strings.HasPrefix(s, "(") && strings.HasSuffix(s, ")")
+	}))
+	take(s, "group_attribute", &l.GroupAttribute, text())
+	take(s, "cache", &l.Cache, duration(0))
+	if l.URL != "" {
+		s.warn(s.path+".url", "this version does not look groups up in LDAP")
+	}
+}
+
+// keyFile reads the keys, which stand in a file of their own.
+func (c *Config) keyFile(s *section) {
+	var name string
+	s.hot = true
+	take(s, "file", &name, text())
+	if name == "" {
+		return
+	}
+	name = s.reader.path(name)
+	data, err := s.read(name, maxFile)
+	if err != nil {
+		s.fault(s.path+".file", "the key file cannot be read: %v", err)
+		return
+	}
+	c.Identity.KeyFile = true
+	c.Files = append(c.Files, name)
+	c.keys(s.reader, data, name)
+}
+
+func (c *Config) keys(r *reader, data []byte, name string) {
+	r.marks[keysPath] = mark{file: name}
+	root := r.document(data, name, keysPath)
+	list := &section{reader: r, quiet: true, fields: map[string]*yaml.Node{keysPath: root}}
+	items, _ := list.items(keysPath)
+	c.Identity.APIKeys = make([]identity.Key, len(items))
+	for i, item := range items {
+		k := &c.Identity.APIKeys[i]
+		take(item, "id", &k.ID, text())
+		take(item, "sha256", &k.SHA256, secret())
+		take(item, "user", &k.User, text())
+		take(item, "email", &k.Email, text())
+		take(item, "name", &k.Name, text())
+		takeList(item, "roles", &k.Roles, text())
+		takeList(item, "groups", &k.Groups, text())
+		take(item, "expires", &k.Expires, date())
+		take(item, "forwarder", &k.Forwarder, flag())
+		item.done()
+	}
+}
+
+// date is a day, which begins at midnight UTC, or a moment.
+func date() kind[time.Time] {
+	return kind[time.Time]{want: "a date like 2027-01-01 or 2027-01-01T12:00:00Z", isText: true, parse: func(s string) (time.Time, error) {
+		for _, layout := range []string{time.DateOnly, time.RFC3339} {
+			if t, err := time.Parse(layout, s); err == nil {
+				return t, nil
+			}
+		}
+		return time.Time{}, errNot
+	}}
+}
+
+// network is a CIDR, or one address.
+func network() kind[netip.Prefix] {
+	return kind[netip.Prefix]{want: "a CIDR like 10.0.0.0/8", isText: true, parse: func(s string) (netip.Prefix, error) {
+		if p, err := netip.ParsePrefix(s); err == nil {
+			return p.Masked(), nil
+		}
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return netip.Prefix{}, errNot
+		}
+		a = a.Unmap().WithZone("")
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}}
+}

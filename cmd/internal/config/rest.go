@@ -1,0 +1,98 @@
+package config
+
+import (
+	"log/slog"
+	"regexp"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// rest reads what people see and what is kept of what happened.
+func (c *Config) rest(s *section) {
+	s.in("queue_status", c.queueStatus)
+	c.alerts(s)
+	s.in("history", c.history)
+	s.in("log", c.log)
+	s.in("tracing", c.tracing)
+}
+
+func (c *Config) queueStatus(s *section) {
+	c.QueueStatus = QueueStatus{Heartbeat: 10 * time.Second, OpenWebUI: true, After: time.Second, Language: "en"}
+	take(s, "heartbeat", &c.QueueStatus.Heartbeat, duration(0))
+	c.Edge.Heartbeat = c.QueueStatus.Heartbeat
+	take(s, "openwebui", &c.QueueStatus.OpenWebUI, flag())
+	take(s, "after", &c.QueueStatus.After, duration(0))
+	if n := s.fields["language"]; n != nil && n.Kind == yaml.MappingNode {
+		s.field("language")
+		s.warn(s.path+".language", "this version has its own texts only, and uses the English ones")
+		return
+	}
+	take(s, "language", &c.QueueStatus.Language, word("en", "zh"))
+}
+
+func (c *Config) alerts(s *section) {
+	condition := regexp.MustCompile(`^[a-z][a-z0-9_]* *(>|>=|<|<=) *[0-9]+(\.[0-9]+)?%? +in +([0-9]+[smhd])+$`)
+	items, _ := s.items("alerts")
+	c.Alerts = make([]Alert, len(items))
+	for i, item := range items {
+		a := &c.Alerts[i]
+		take(item, "when", &a.When, checked(`a condition like "refusals_per_user > 50 in 1h"`, condition.MatchString))
+		take(item, "to", &a.To, word("wecom", "feishu", "dingtalk", "slack", "webhook"))
+		target := secret() // whoever knows it may write there
+		target.want, target.parse = "a URL like https://hooks.example.com/…", webURL("").parse
+		take(item, "url", &a.URL, target)
+		item.done()
+		for _, key := range []string{"when", "to", "url"} {
+			if !item.has(key) {
+				s.fault(item.path, "%s is missing", key)
+			}
+		}
+	}
+	if len(items) > 0 {
+		s.warn("alerts", "this version sends none")
+	}
+}
+
+func (c *Config) history(s *section) {
+	c.History = History{Receipts: day, Usage: 30 * day, Audit: 365 * day}
+	standard := c.History
+	take(s, "receipts", &c.History.Receipts, duration(0))
+	take(s, "usage", &c.History.Usage, duration(0))
+	take(s, "audit", &c.History.Audit, duration(0))
+	take(s, "record_arrivals", &c.History.RecordArrivals, flag())
+	if c.History != standard {
+		s.warn(s.path, "this version keeps no history")
+	}
+}
+
+func (c *Config) log(s *section) {
+	c.Log = LogConfig{Format: "json", Level: slog.LevelInfo}
+	take(s, "format", &c.Log.Format, word("json", "text"))
+	names := []string{"debug", "info", "warn", "error"}
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	k := kind[slog.Level]{want: "debug | info | warn | error", words: names, isText: true, parse: func(s string) (slog.Level, error) {
+		level, ok := levels[s]
+		if !ok {
+			return 0, errNot
+		}
+		return level, nil
+	}, show: func(level slog.Level) string {
+		for name, l := range levels {
+			if l == level {
+				return name
+			}
+		}
+		return level.String()
+	}}
+	take(s, "level", &c.Log.Level, k)
+}
+
+func (c *Config) tracing(s *section) {
+	c.Tracing.Sample = 0.01
+	take(s, "otlp_endpoint", &c.Tracing.OTLPEndpoint, webURL("http://otel-collector:4318"))
+	take(s, "sample", &c.Tracing.Sample, number(0, 1))
+	if c.Tracing.OTLPEndpoint != "" {
+		s.warn("tracing.otlp_endpoint", "this version sends no traces")
+	}
+}
