@@ -117,7 +117,10 @@ type way struct {
 
 func (w *way) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
-		GetConn: func(string) { w.wanted.Store(true) },
+		GetConn: func(string) { // again, if nothing could be written to the one before
+			w.wanted.Store(true)
+			w.got.Store(0)
+		},
 		GotConn: func(i httptrace.GotConnInfo) {
 			w.reused.Store(i.Reused)
 			w.got.Store(time.Now().UnixNano())
