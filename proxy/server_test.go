@@ -69,7 +69,7 @@ func TestChatPasses(t *testing.T) {
 		line := f.once(t, scheduler.Completed)
 		delete(line, "time")
 		wantLine := map[string]any{
-			"level": "INFO", "msg": "request", "request_id": "mine", "user_key": "user:ann", "user_name": "Ann", "class": "standard", "pool": "main", "model": "org/m",
+			"level": "INFO", "msg": "request", "request_id": "mine", "call_id": "", "user_key": "user:ann", "user_name": "Ann", "class": "standard", "pool": "main", "model": "org/m",
 			"backend": "gpu:8000", "path": chatPath, "method": "POST", "client_ip": "192.0.2.1", "outcome": "completed", "status": 200.0,
 			"wait_ms": 0.0, "ttft_ms": 0.0, "duration_ms": 0.0, "input_tokens": 10.0, "cached_tokens": 4.0, "output_tokens": 3.0, "sequences": 2.0, "size": "light", "cost": 12.4, "attempts": 1.0,
 		}
