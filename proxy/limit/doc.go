@@ -1,3 +1,44 @@
-// Package limit is the buckets of callers: how limits are written, and the
-// arithmetic and the stores of their levels.
+// Package limit is the buckets of callers: how limits are written ([Parse]), and
+// the stores of their levels ([Store]).
+//
+// # The arithmetic
+//
+// A limit of N per Period with a burst of B is a bucket that holds B and into
+// which N flow back evenly in each Period. "30/minute" is 30 at once and then one
+// every 2 s. All that is kept of a bucket is one time: when it will be full again,
+// the theoretical arrival time (TAT) of the generic cell rate algorithm (ITU-T
+// I.371). With T(c) = c·Period/N, the time in which c flows back:
+//
+//	used    = max(TAT - now, 0)
+//	acquire next = used + T(c); wait = next - T(B)
+//	        c > B     never
+//	        wait > 0  refused: it would be granted in wait
+//	        else      TAT = now + next
+//	settle  TAT = now + max(used + T(c), 0)
+//
+// A TAT that is not after now is a full bucket, and no entry. Of several charges
+// all are taken or none, so that a refusal consumes nothing.
+//
+// In any time of one Period at most B + N - 1 are granted, 2N - 1 without a burst
+// of one's own: B at its beginning, and the N that flow back, of which the last is
+// whole only when the Period is over.
+//
+// # Exactness
+//
+// T(c) is seldom a whole number of nanoseconds, and what is cut off or added each
+// time comes back: rounded down, a caller gets more than the limit; rounded up, the
+// last of "7/minute" at once is refused for 3 ns. So a time here is nanoseconds and
+// a fraction with the denominator N (span), products have 128 bits, and nothing is
+// rounded but what is told: a wait and a reset up, what remains down. Parse keeps N
+// and B up to 10^12, and Period and T(B) up to a hundred years.
+//
+// When a limit changes, what was used keeps the time that it would have taken to
+// flow back.
+//
+// # Memory
+//
+// [Memory] hashes keys, so that an entry has one size, and is in 64 parts, which an
+// acquisition locks in order. Full buckets are swept out. If a flood of callers
+// fills it all the same, it forgets, of a sample, who is full soonest, and never
+// grows.
 package limit
