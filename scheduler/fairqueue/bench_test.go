@@ -113,7 +113,7 @@ func BenchmarkTurn(b *testing.B) {
 // BenchmarkDispatch is dispatch and settle alone: the queue is filled again
 // outside of the time that counts.
 func BenchmarkDispatch(b *testing.B) {
-	for _, size := range []struct{ users, waiting int }{{1_000, 100_000}, {100_000, 1_000_000}} {
+	for _, size := range []struct{ users, waiting int }{{1_000, 5_000}, {1_000, 100_000}, {100_000, 1_000_000}} {
 		b.Run(fmt.Sprintf("users=%d/waiting=%d", size.users, size.waiting), func(b *testing.B) {
 			l := newLoad(benchNames(size.users), size.waiting)
 			part := size.waiting / 10

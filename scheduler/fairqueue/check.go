@@ -69,7 +69,7 @@ func (h *nodes) check() error {
 
 func (n *node) check() error {
 	if n.v < n.floor {
-		return fmt.Errorf("V %d below the floor %d", n.v, n.floor)
+		return fmt.Errorf("a V of %d below the floor %d", n.v, n.floor)
 	}
 	if n.mayStart() != (n.standing == ready) {
 		return fmt.Errorf("may start: %t, standing %d", n.mayStart(), n.standing)

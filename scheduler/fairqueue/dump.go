@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // State is a node of the tree as a person reads it. Virtual times are in tokens
@@ -68,37 +67,46 @@ func (r *Request) each(visit func(*Request)) {
 func tokens(v int64) float64 { return float64(v) / (fraction * float64(Token)) }
 
 // String prints one node a line, children indented.
-func (s State) String() string {
-	var b strings.Builder
-	s.write(&b, "")
-	return b.String()
-}
+func (s State) String() string { return string(s.append(nil, "")) }
 
-func (s State) write(b *strings.Builder, indent string) {
+func (s State) append(b []byte, indent string) []byte {
 	if indent == "" {
-		b.WriteString("root")
+		b = append(b, "root"...)
 	} else {
-		fmt.Fprintf(b, "%s%s w=%s v=%s floor=%s", indent, s.Key, number(s.Weight), number(s.V), number(s.Floor))
+		b = fmt.Appendf(b, "%s%s w=%s v=%s floor=%s", indent, s.Key, number(s.Weight), number(s.V), number(s.Floor))
 	}
 	if s.Children != nil || indent == "" {
-		fmt.Fprintf(b, " vnow=%s fluid=%s", number(s.VNow), number(s.Fluid))
+		b = fmt.Appendf(b, " vnow=%s fluid=%s", number(s.VNow), number(s.Fluid))
 	}
 	if s.Ready {
-		b.WriteString(" ready")
+		b = append(b, " ready"...)
 	}
 	if s.Running > 0 {
-		fmt.Fprintf(b, " running=%d", s.Running)
+		b = fmt.Appendf(b, " running=%d", s.Running)
 	}
-	if len(s.Queue) > 0 {
-		fmt.Fprintf(b, " queue=%s", strings.Join(s.Queue, ","))
+	for i, id := range s.Queue {
+		sep := ","
+		if i == 0 {
+			sep = " queue="
+		}
+		b = append(append(b, sep...), id...)
 	}
-	b.WriteByte('\n')
+	b = append(b, '\n')
 	for i := range s.Children {
-		s.Children[i].write(b, indent+"  ")
+		b = s.Children[i].append(b, indent+"  ")
 	}
+	return b
 }
 
 // number prints at most three decimals.
 func number(x float64) string {
-	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.3f", x), "0"), ".")
+	text := fmt.Sprintf("%.3f", x)
+	end := len(text)
+	for text[end-1] == '0' {
+		end--
+	}
+	if text[end-1] == '.' {
+		end--
+	}
+	return text[:end]
 }

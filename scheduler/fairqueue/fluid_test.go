@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -24,46 +25,53 @@ type arrival struct {
 // Gallager, 1993). It knows nothing of the queue under test. finished returns when
 // each request is done.
 func fluid(c float64, arrivals []arrival) []float64 {
-	type job struct {
-		i    int
-		left float64
+	type user struct {
+		weight, left float64 // left of the first of its jobs
+		jobs         []int
 	}
-	left := map[string][]*job{}
-	weights := map[string]float64{}
+	users := map[string]*user{}
 	finished := make([]float64, len(arrivals))
 	now, next := 0.0, 0
-	var users []string // who has work
-	for next < len(arrivals) || len(users) > 0 {
-		sum := 0.0
-		for _, u := range users {
-			sum += weights[u]
+	var busy []*user
+	for next < len(arrivals) || len(busy) > 0 {
+		sum, until := 0.0, math.Inf(1) // the next arrival or end
+		for _, u := range busy {
+			sum += u.weight
 		}
-		until := math.Inf(1) // the first of the ends
-		for _, u := range users {
-			until = min(until, now+left[u][0].left*sum/(c*weights[u]))
+		for _, u := range busy {
+			until = min(until, now+u.left*sum/(c*u.weight))
 		}
 		if next < len(arrivals) {
 			until = min(until, arrivals[next].at)
 		}
-		for _, u := range users {
-			left[u][0].left -= (until - now) * c * weights[u] / sum
+		for _, u := range busy {
+			u.left -= (until - now) * c * u.weight / sum
 		}
 		now = until
-		users = slices.DeleteFunc(users, func(u string) bool {
-			if left[u][0].left > 1e-9 {
+		busy = slices.DeleteFunc(busy, func(u *user) bool {
+			if u.left > 1e-9 {
 				return false
 			}
-			finished[left[u][0].i] = now
-			left[u] = left[u][1:]
-			return len(left[u]) == 0
+			finished[u.jobs[0]] = now
+			if u.jobs = u.jobs[1:]; len(u.jobs) == 0 {
+				return true
+			}
+			u.left = arrivals[u.jobs[0]].cost
+			return false
 		})
 		for next < len(arrivals) && arrivals[next].at <= now {
-			a := arrivals[next]
-			weights[a.user] = a.weight
-			if len(left[a.user]) == 0 {
-				users = append(users, a.user)
+			a := &arrivals[next]
+			u := users[a.user]
+			if u == nil {
+				u = &user{}
+				users[a.user] = u
 			}
-			left[a.user] = append(left[a.user], &job{next, a.cost})
+			u.weight = a.weight
+			if len(u.jobs) == 0 {
+				u.left = a.cost
+				busy = append(busy, u)
+			}
+			u.jobs = append(u.jobs, next)
 			next++
 		}
 	}
@@ -128,7 +136,7 @@ func (d *day) run(until float64) {
 			return
 		}
 		a := d.arrivals[next]
-		r := &Request{ID: fmt.Sprint(next), Value: next}
+		r := &Request{ID: strconv.Itoa(next), Value: next}
 		d.q.Push(r, []Step{{a.user, a.weight}}, User{Key: a.user})
 		d.sums = append(d.sums, d.q.root.active.float())
 		next++
@@ -179,7 +187,7 @@ func (d *day) judge(until float64) (worst float64, who int) {
 // ask for little.
 func newcomers(rate, seconds, light float64) []arrival {
 	var out []arrival
-	for i := range int(rate*seconds) {
+	for i := range int(rate * seconds) {
 		out = append(out, arrival{user: fmt.Sprintf("new%05d", i), weight: 1, at: float64(i) / rate, cost: 100})
 	}
 	for i := range int(light * seconds) {
@@ -197,6 +205,7 @@ func newcomers(rate, seconds, light float64) []arrival {
 // TestNewcomersDoNotFreezeTheClock: one request an IP address, at 1.1 × capacity,
 // beside a user who asks for 0.6 % of it.
 func TestNewcomersDoNotFreezeTheClock(t *testing.T) {
+	t.Parallel()
 	const slots, c, seconds = 8, 1000.0, 600.0
 	d := newDay(slots, c, newcomers(11, seconds, 0.06))
 	d.run(seconds)
@@ -221,6 +230,7 @@ func TestNewcomersDoNotFreezeTheClock(t *testing.T) {
 // TestFluidMaxMin: whoever comes and goes, every request starts within twice its
 // fluid time + B.
 func TestFluidMaxMin(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		const c, seconds = 1000.0, 60.0
 		over := rapid.Float64Range(0.3, 1.5).Draw(t, "load")

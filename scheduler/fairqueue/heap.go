@@ -95,7 +95,7 @@ func (h *nodes) down(i int, e entry) {
 type walk struct {
 	of   *nodes
 	open nodes // the smallest entries not yet given out are among these
-	last int   // index in of of the entry given out last, -1 before the first
+	last int   // index of the entry given out last, -1 before the first
 }
 
 func (w *walk) start(of *nodes) {

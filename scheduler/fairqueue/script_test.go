@@ -21,7 +21,7 @@ import (
 //	progress ID TOKENS | settle ID TOKENS | requeue ID | cancel ID
 //	adopt ID PATH [w=W/W] CHARGED
 //	weight PATH W | max USER N | print | outlook ID... | classes | save | load
-var update = flag.Bool("update", false, "write the expected output of the scripts anew")
+var update = flag.Bool("update", false, "write the expected output of the scripts anew") //nolint:gochecknoglobals // go test knows flags that are there before it starts
 
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 }
 
 func runScript(t *testing.T, file string) {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -86,6 +87,7 @@ type script struct {
 }
 
 func newScript(t *testing.T) *script {
+	t.Helper()
 	return &script{t: t, rs: map[string]*Request{}}
 }
 
@@ -218,7 +220,7 @@ func (s *script) enter(verb string, args []string, o map[string]string) {
 }
 
 func (s *script) dispatch(args []string, o map[string]string) string {
-	reserve := Cost(100 * Token)
+	reserve := 100 * Token
 	if len(args) > 0 {
 		reserve = s.cost(args[0])
 	}
