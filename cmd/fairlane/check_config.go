@@ -7,7 +7,7 @@ import (
 )
 
 type checkConfigCmd struct {
-	File string `arg:"" optional:"" type:"path" help:"Configuration to check; without one the defaults are shown."`
+	File string `arg:"" optional:"" help:"Configuration to check; without one the defaults are shown."`
 }
 
 // Run prints what a configuration means, or all that is wrong with it.

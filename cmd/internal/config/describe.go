@@ -38,9 +38,7 @@ func (c *Config) Describe(w io.Writer) error {
 		fmt.Fprintf(t, "  built in\t*\t%s\n", sets(&built))
 	})
 	out.line("\nWhat they make of people, for a chat unless it says otherwise.")
-	for _, e := range c.examples() {
-		e.describe(out, p)
-	}
+	c.describeExamples(out, p)
 	return out.err
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 
 	"fairlane/proxy/identity"
@@ -16,6 +18,7 @@ const maxExamples = 20
 
 // example is somebody who might ask, and what they ask for.
 type example struct {
+	rule  string // that names them; empty: none does
 	label string
 	id    identity.Identity
 	query policy.Query
@@ -31,7 +34,7 @@ func (c *Config) examples() []example {
 		out = append(out, e)
 	}
 	for i := range c.Policy.Rules {
-		out = append(out, c.named(i, &c.Policy.Rules[i].When)...)
+		out = append(out, c.named(i, c.Policy.Rules[i].When)...)
 	}
 	for i := range min(len(c.Identity.APIKeys), maxExamples) {
 		out = append(out, c.holder(&c.Identity.APIKeys[i]))
@@ -70,10 +73,9 @@ func (c *Config) holder(k *identity.Key) example {
 
 // named are the people of one rule: of each list the first member, and of the
 // first list that has several all of them.
-func (c *Config) named(rule int, w *policy.When) []example {
-	prefix := fmt.Sprintf("policy[%d] ", rule)
-	variants := []policy.When{firsts(w)}
-	for _, list := range lists(w) {
+func (c *Config) named(rule int, w policy.When) []example {
+	variants := []policy.When{firsts(&w)}
+	for _, list := range lists(&w) {
 		if len(*list) < 2 {
 			continue
 		}
@@ -81,7 +83,7 @@ func (c *Config) named(rule int, w *policy.When) []example {
 		all := *list
 		for _, value := range all[:min(len(all), maxExamples)] {
 			*list = []string{value}
-			variants = append(variants, firsts(w))
+			variants = append(variants, firsts(&w))
 		}
 		*list = all
 		break
@@ -91,7 +93,8 @@ func (c *Config) named(rule int, w *policy.When) []example {
 		if v.String() == "*" {
 			continue // somebody known is one
 		}
-		e := c.person(prefix + v.String())
+		e := c.person(v.String())
+		e.rule = "policy[" + strconv.Itoa(rule) + "] "
 		e.become(&v)
 		out = append(out, e)
 	}
@@ -146,12 +149,28 @@ func (e *example) become(w *policy.When) {
 	})
 }
 
-func (e *example) describe(out *printer, p *policy.Policy) {
-	d, _ := p.Decide(&e.id, &e.query)
-	out.line("\n  " + printable(e.label))
-	out.table(func(t io.Writer) {
-		for _, why := range d.Why() {
-			fmt.Fprintf(t, "    %s\t%s\t%s\n", why.Key, text().text(why.Value), printable(why.From))
+// describeExamples prints what becomes of everybody; those of one rule who get the
+// same stand together.
+func (c *Config) describeExamples(out *printer, p *policy.Policy) {
+	all := c.examples()
+	for len(all) > 0 {
+		first, whys := all[0], all[0].decide(p)
+		labels := []string{printable(first.label)}
+		all = all[1:]
+		for first.rule != "" && len(all) > 0 && all[0].rule == first.rule && slices.Equal(all[0].decide(p), whys) {
+			labels = append(labels, printable(all[0].label))
+			all = all[1:]
 		}
-	})
+		out.line("\n  " + first.rule + strings.Join(labels, "; "))
+		out.table(func(t io.Writer) {
+			for _, why := range whys {
+				fmt.Fprintf(t, "    %s\t%s\t%s\n", why.Key, text().text(why.Value), printable(why.From))
+			}
+		})
+	}
+}
+
+func (e *example) decide(p *policy.Policy) []policy.Why {
+	d, _ := p.Decide(&e.id, &e.query)
+	return d.Why()
 }

@@ -65,7 +65,7 @@ func (r *reader) adopt(err error) {
 	if err == nil {
 		return
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the joined ones themselves, not what they wrap
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range joined.Unwrap() {
 			r.adopt(one)
 		}
@@ -87,9 +87,7 @@ func (r *reader) err() error {
 	if len(r.faults) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(r.faults, func(a, b fault) int {
-		return cmp.Or(cmp.Compare(a.at.file, b.at.file), cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.at.column, b.at.column))
-	})
+	slices.SortStableFunc(r.faults, func(a, b fault) int { return cmp.Or(a.at.compare(b.at), cmp.Compare(a.path, b.path)) })
 	r.faults = slices.Compact(r.faults)
 	errs := make([]error, 0, min(len(r.faults), maxFaults)+1)
 	for _, f := range r.faults[:min(len(r.faults), maxFaults)] {
@@ -118,18 +116,26 @@ func (r *reader) scrub(text string) string {
 // unknown is a key that nobody reads.
 type unknown struct {
 	path, key string
-	above     string   // path of its section
 	known     []string // keys of its section
+	at        mark
 }
 
+// reportUnknown looks for what was meant, as far as it will be told.
 func (r *reader) reportUnknown() {
-	for _, u := range r.unknown {
-		what := fmt.Sprintf("there is no such key; %s", u.hint(r.settings))
-		at, ok := r.keys[u.path]
-		if !ok {
-			at = r.where(u.path)
+	for i := range r.unknown {
+		u := &r.unknown[i]
+		var ok bool
+		if u.at, ok = r.keys[u.path]; !ok {
+			u.at = r.where(u.path)
 		}
-		r.faultAt(at, u.path, "%s", what)
+	}
+	slices.SortFunc(r.unknown, func(a, b unknown) int { return a.at.compare(b.at) })
+	for i, u := range r.unknown {
+		what := "there is no such key"
+		if i < maxFaults {
+			what += "; " + u.hint(r.settings)
+		}
+		r.faultAt(u.at, u.path, "%s", what)
 	}
 	r.unknown = nil
 }

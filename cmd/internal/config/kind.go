@@ -181,7 +181,11 @@ func whole(least, most int) kind[int] {
 func count() kind[int] { return whole(0, math.MaxInt) }
 
 func number(least, most float64) kind[float64] {
-	return kind[float64]{want: fmt.Sprintf("a number from %v to %v", least, most), parse: func(s string) (float64, error) {
+	want := fmt.Sprintf("a number from %v to %v", least, most)
+	if most == math.MaxFloat64 {
+		want = "a number"
+	}
+	return kind[float64]{want: want, parse: func(s string) (float64, error) {
 		x, err := strconv.ParseFloat(s, 64)
 		if err != nil || math.IsNaN(x) || x < least || x > most {
 			return 0, errNot

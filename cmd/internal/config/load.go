@@ -92,6 +92,6 @@ func (c *Config) root(s *section) {
 }
 
 // warn notes what is configured and does nothing yet.
-func (r *reader) warn(path, format string, args ...any) {
-	r.warnings = append(r.warnings, path+": "+fmt.Sprintf(format, args...))
+func (r *reader) warn(path, what string) {
+	r.warnings = append(r.warnings, path+": "+what)
 }

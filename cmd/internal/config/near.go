@@ -4,12 +4,13 @@ import "strings"
 
 // nearest is the word that was probably meant; empty: none is near.
 func nearest(word string, known []string) string {
+	word = plain(word)
 	best, least := "", len(word)/3+1
 	for _, k := range known {
-		if plain(k) == plain(word) {
+		if len(k) > 3 && strings.HasPrefix(word, plain(k)) {
 			return k
 		}
-		if d := distance(plain(word), plain(k)); d < least || d == least && best == "" && d <= 2 && len(word) > 3 {
+		if d := distance(word, plain(k)); d < least {
 			best, least = k, d
 		}
 	}
@@ -17,7 +18,9 @@ func nearest(word string, known []string) string {
 }
 
 // plain is a key as somebody might spell it who knows it from hearing.
-func plain(s string) string { return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(s)) }
+func plain(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(strings.ToLower(s), "_", ""), "-", "")
+}
 
 // distance is the number of letters to insert, delete, replace or swap with their
 // neighbour (optimal string alignment). Long words are far from everything.
@@ -26,23 +29,23 @@ func distance(a, b string) int {
 	if len(a) > long || len(b) > long {
 		return long
 	}
-	var before, last, row [long + 1]int
-	for j := range len(b) + 1 {
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
 		last[j] = j
 	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			change := last[j-1]
-			if a[i-1] != b[j-1] {
+	for i := range len(a) {
+		row[0] = i + 1
+		for j := range len(b) {
+			change := last[j]
+			if a[i] != b[j] {
 				change++
 			}
-			row[j] = min(change, last[j]+1, row[j-1]+1)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
+			row[j+1] = min(change, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
 			}
 		}
-		before, last = last, row
+		before, last, row = last, row, before
 	}
 	return last[len(b)]
 }

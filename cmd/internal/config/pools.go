@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"math"
 	"net"
 	"net/url"
@@ -183,21 +184,23 @@ func host(u *url.URL) string {
 	return net.JoinHostPort(name, port)
 }
 
-// sharedNames refuses a name, of a model or an alias, that two pools claim.
+// sharedNames tells of names, of models and aliases, that two pools claim: the
+// first one has them.
 func (c *Config) sharedNames(s *section) {
 	owner := map[string]int{}
 	claim := func(pool int, path, name string) {
 		if first, taken := owner[name]; taken && first != pool {
-			s.fault(path, "the pool %q has %q, too: a name can lead to one pool only", c.Pools[first].Name, name)
+			s.warn(path, "the pool "+c.Pools[first].Name+" has the name "+name+", too, and gets all requests for it")
+		} else {
+			owner[name] = pool
 		}
-		owner[name] = pool
 	}
 	for i := range c.Pools {
 		path := "pools[" + strconv.Itoa(i) + "]"
 		for j, model := range c.Pools[i].Models {
 			claim(i, path+".models["+strconv.Itoa(j)+"]", model)
 		}
-		for alias := range c.Pools[i].Aliases {
+		for _, alias := range slices.Sorted(maps.Keys(c.Pools[i].Aliases)) {
 			claim(i, join(path+".aliases", alias), alias)
 		}
 	}

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -187,7 +189,9 @@ func limitsSetting(s *section, key string, to **policy.Limits) setting {
 func maybeLimits(s *section, key string, to **policy.Limits) {
 	k := kind[policy.Limits]{want: `limits like "30/minute; 5/second", or ""`, isText: true, parse: func(text string) (policy.Limits, error) {
 		set, err := limit.Parse(text)
-		if err != nil {
+		if wrong, ok := errors.AsType[*limit.SyntaxError](err); ok {
+			return policy.Limits{}, fmt.Errorf("at its character %d is expected %s", wrong.At, wrong.Expected)
+		} else if err != nil {
 			return policy.Limits{}, err
 		}
 		return policy.Limits{Text: strings.TrimSpace(text), Set: set}, nil

@@ -103,7 +103,7 @@ func (s *section) items(key string) ([]*section, bool) {
 func (s *section) done() {
 	for key := range s.fields {
 		if !slices.Contains(s.known, key) {
-			s.unknown = append(s.unknown, unknown{join(s.path, key), key, s.path, s.known})
+			s.unknown = append(s.unknown, unknown{path: join(s.path, key), key: key, known: s.known})
 		}
 	}
 }
@@ -160,6 +160,8 @@ func takeList[T any](s *section, key string, to *[]T, k kind[T]) {
 			}
 		}
 		*to = list
+	case n.Kind == yaml.MappingNode:
+		s.fault(path, "found %s, expected a list", kindOf(n))
 	default:
 		if v, ok := scalar(s.reader, n, path, k); ok {
 			*to = []T{v}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"regexp"
@@ -21,6 +22,10 @@ const (
 type mark struct {
 	file         string
 	line, column int
+}
+
+func (m mark) compare(other mark) int {
+	return cmp.Or(cmp.Compare(m.file, other.file), cmp.Compare(m.line, other.line), cmp.Compare(m.column, other.column))
 }
 
 // document reads YAML and notes where every path stands.
@@ -67,15 +72,21 @@ func (r *reader) syntax(data []byte, file, path string, err error) {
 			at.line = n
 		}
 	}
+	var line []byte
 	if lines := bytes.Split(data, []byte("\n")); at.line >= 1 && at.line <= len(lines) {
-		line := lines[at.line-1]
+		line = lines[at.line-1]
 		at.column = len(line) - len(bytes.TrimLeft(line, " \t")) + 1
 	}
 	switch {
-	case strings.Contains(text, "unknown anchor"):
+	case strings.HasPrefix(text, "unknown anchor '"):
+		name, _, _ := strings.Cut(strings.TrimPrefix(text, "unknown anchor '"), "'")
+		before, _, _ := bytes.Cut(data, []byte("*"+name))
+		at.line, at.column = 1+bytes.Count(before, []byte("\n")), len(before)-bytes.LastIndexByte(before, '\n')
 		text = "an alias (*) names no anchor: write a text that begins with * in quotes"
 	case strings.Contains(text, "cannot start any token"):
 		text += ": indent with blanks, not tabs, and write a text that begins with @, ` or % in quotes"
+	case bytes.Contains(line, []byte("${")):
+		text += ": between { } and [ ], write ${…} in quotes"
 	}
 	r.faultAt(at, path, "this is no YAML: %s", text)
 }
@@ -128,11 +139,8 @@ func (r *reader) walkKeys(n *yaml.Node, file, path string) {
 
 // join makes the path of a key. A key that is no plain word is quoted.
 func join(path, key string) string {
-	for _, c := range key {
-		if c <= ' ' || c == '"' || c == 0x7f || c > 0x7e {
-			key = strconv.Quote(key)
-			break
-		}
+	if key == "" || strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c == '"' || c > '~' }) {
+		key = strconv.Quote(key)
 	}
 	if path == "" {
 		return key
