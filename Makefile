@@ -21,6 +21,10 @@ build: ## build bin/fairlane
 run: ## serve on :9000, in front of VLLM_URL or of an emulated vLLM (ARGS: more flags of serve)
 	go run -ldflags '$(LDFLAGS)' ./cmd/fairlane serve $(ARGS)
 
+.PHONY: demo
+demo: ## show in the terminal how a VIP overtakes a flood (a minute)
+	go run ./cmd/loadtest overtake
+
 .PHONY: test
 test: ## run the tests (PKG=./proxy/...)
 	go test $(PKG)

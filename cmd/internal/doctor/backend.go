@@ -60,8 +60,10 @@ func details(what string, body []byte) []Finding {
 		return []Finding{{Bad, what, "its answer is no JSON: " + err.Error(), "is this a vLLM?"}}
 	}
 	if answer.Usage.Details == nil {
-		return []Finding{{Hint, what, "it does not say how much of a prompt was cached, so cached tokens are charged in full",
-			"start vLLM with --enable-prompt-tokens-details"}}
+		return []Finding{{
+			Hint, what, "it does not say how much of a prompt was cached, so cached tokens are charged in full",
+			"start vLLM with --enable-prompt-tokens-details",
+		}}
 	}
 	return []Finding{{OK, what, "it says how much of a prompt was cached", ""}}
 }
@@ -76,8 +78,10 @@ func (d *Doctor) tools(ctx context.Context, b Backend, what string, request map[
 	case err != nil:
 		return []Finding{{Bad, what, err.Error(), "see vLLM's log"}}
 	case code == http.StatusBadRequest && strings.Contains(string(body), "tool"):
-		return []Finding{{Bad, what, "it refuses tools, which Open WebUI sends with every chat",
-			"start vLLM with --enable-auto-tool-choice --tool-call-parser NAME (hermes for Qwen)"}}
+		return []Finding{{
+			Bad, what, "it refuses tools, which Open WebUI sends with every chat",
+			"start vLLM with --enable-auto-tool-choice --tool-call-parser NAME (hermes for Qwen)",
+		}}
 	case code != http.StatusOK:
 		return []Finding{{Hint, what, fmt.Sprintf("a chat with a tool is answered with %d: %s", code, firstLine(body)), "see vLLM's log"}}
 	default:

@@ -123,8 +123,10 @@ func own(s *admin.Status) []Finding {
 		out = append(out, Finding{Bad, "configuration", s.Config.Error, "mend the file: the one before it is still in force"})
 	}
 	if s.Identity.OpenMode {
-		out = append(out, Finding{Hint, "identity", "open mode: nothing is verified, anybody may claim to be anybody",
-			"set identity.api_keys.file and mark Open WebUI's key as forwarder: true, or set identity.jwt with its secret"})
+		out = append(out, Finding{
+			Hint, "identity", "open mode: nothing is verified, anybody may claim to be anybody",
+			"set identity.api_keys.file and mark Open WebUI's key as forwarder: true, or set identity.jwt with its secret",
+		})
 	}
 	for _, f := range s.Identity.Findings {
 		out = append(out, Finding{Hint, "Open WebUI through " + f.Forwarder, f.Problem, f.Remedy})
@@ -159,9 +161,11 @@ func pool(p admin.Pool) []Finding {
 		}
 	}
 	for _, s := range p.Suspects {
-		out = append(out, Finding{Bad, "pool " + p.Name,
+		out = append(out, Finding{
+			Bad, "pool " + p.Name,
 			fmt.Sprintf("the request %s of %s (model %s, about %d tokens) was in flight at two deaths of a backend", s.RequestID, s.UserKey, s.Model, s.InputTokens),
-			"look into vLLM's log at " + s.At.Format(time.RFC3339)})
+			"look into vLLM's log at " + s.At.Format(time.RFC3339),
+		})
 	}
 	return out
 }

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+
+	"fairlane/cmd/internal/config"
+	"fairlane/cmd/internal/doctor"
+)
+
+type doctorCmd struct {
+	Config string `short:"c" type:"path" placeholder:"FILE" help:"Configuration of the installation: where its ports and backends are."`
+	Edge   string `placeholder:"URL" help:"Where the edge is; by default where the configuration says."`
+	Admin  string `placeholder:"URL" help:"Where the admin port is; by default where the configuration says."`
+	Token  string `help:"Token for the admin port; by default the first of the configuration."`
+}
+
+// Run looks at a running installation. It fails if something is bad.
+func (c *doctorCmd) Run(w *world) error {
+	cfg, err := config.Load(c.Config, w.getenv)
+	if err != nil {
+		return err
+	}
+	look := doctor.Config{Edge: c.Edge, Admin: c.Admin, AdminToken: c.Token}
+	if look.Edge == "" {
+		scheme := "http"
+		if cfg.TLS.CertFile != "" {
+			scheme = "https"
+		}
+		look.Edge = scheme + "://" + local(cfg.Listen)
+	}
+	if look.Admin == "" {
+		look.Admin = "http://" + local(cfg.Admin.Listen)
+	}
+	if look.AdminToken == "" && len(cfg.Admin.Tokens) > 0 {
+		look.AdminToken = cfg.Admin.Tokens[0].Token
+	}
+	for _, p := range cfg.Pools {
+		for _, b := range p.Backends {
+			look.Backends = append(look.Backends, doctor.Backend{URL: b.URL, APIKey: b.APIKey})
+		}
+	}
+	return tell(w.ctx, w.stdout, doctor.New(look))
+}
+
+// tell prints what the doctor finds.
+func tell(ctx context.Context, out io.Writer, d *doctor.Doctor) error {
+	bad := 0
+	for _, f := range d.Look(ctx) {
+		mark := map[doctor.Level]string{doctor.OK: "ok  ", doctor.Hint: "hint", doctor.Bad: "BAD "}[f.Level]
+		fmt.Fprintf(out, "%s  %s: %s\n", mark, f.What, f.Seen)
+		if f.Remedy != "" {
+			fmt.Fprintf(out, "      → %s\n", f.Remedy)
+		}
+		if f.Level == doctor.Bad {
+			bad++
+		}
+	}
+	if bad > 0 {
+		return fmt.Errorf("%d of what was looked at is bad", bad)
+	}
+	return nil
+}
+
+// local is where somebody on the same machine reaches an address to listen on.
+func local(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}

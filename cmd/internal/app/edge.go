@@ -1,0 +1,132 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"fairlane/cmd/internal/config"
+	"fairlane/proxy"
+	"fairlane/proxy/identity"
+	"fairlane/proxy/limit"
+	"fairlane/proxy/policy"
+	"fairlane/scheduler"
+	"fairlane/scheduler/broker"
+	"fairlane/scheduler/calls"
+)
+
+// edge is the role of the proxy.
+type edge struct {
+	server     *proxy.Server
+	desk       *calls.Desk
+	identifier *identity.Identifier
+	decider    decider
+}
+
+// decider decides by the policy of now.
+type decider struct{ now atomic.Pointer[policy.Policy] }
+
+// Decide implements proxy.Decider.
+func (d *decider) Decide(id *identity.Identity, q *policy.Query) (*policy.Decision, *scheduler.Problem) {
+	return d.now.Load().Decide(id, q)
+}
+
+func (a *App) startEdge(ctx context.Context) error {
+	if !a.has(RoleProxy) {
+		return nil
+	}
+	e := &edge{desk: a.newDesk()}
+	rules, err := policy.New(a.cfg.Policy)
+	if err != nil {
+		return err
+	}
+	e.decider.now.Store(rules)
+	if e.identifier, err = identity.New(a.cfg.Identity, identity.Deps{Logger: a.log}); err != nil {
+		return err
+	}
+	if err := a.startDesk(ctx, e); err != nil {
+		return err
+	}
+	e.identifier.Start(ctx)
+	a.onStop(e.identifier.Stop)
+	store := limit.NewMemory(limit.MemoryConfig{})
+	store.Start()
+	a.onStop(store.Stop)
+	cfg := a.cfg.Edge
+	if cfg.TLS, err = tlsOf(a.cfg.TLS); err != nil {
+		return err
+	}
+	e.server, err = proxy.New(cfg, proxy.Deps{
+		Identifier: e.identifier, Decider: &e.decider, Limiter: proxy.NewLimiter(store, a.log), Queue: e.desk, Passer: passer{a.fleet},
+		Catalog: a.catalog.current, Ready: a.ready, Metrics: a.reg, Logger: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := e.server.Start(ctx); err != nil {
+		return fmt.Errorf("edge: %w", err)
+	}
+	a.edge = e
+	return nil
+}
+
+func (a *App) newDesk() *calls.Desk {
+	streams := make(map[string]calls.Publisher, len(a.streams))
+	for pool, s := range a.streams {
+		streams[pool] = s
+	}
+	return calls.New(calls.Config{ID: broker.NewID(), NewID: broker.NewID, Streams: streams, Bus: a.broker.Bus(), Logger: a.log})
+}
+
+func (a *App) startDesk(ctx context.Context, e *edge) error {
+	unserve, err := a.broker.Bus().ServeProxy(e.desk.ID(), e.desk)
+	if err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
+	e.desk.Start(ctx)
+	a.onStop(func() { e.desk.Stop(); unserve() })
+	return nil
+}
+
+// ready is nil while requests can be taken in, also with no backend: they wait.
+func (a *App) ready() error {
+	if err := a.broker.Up(); err != nil {
+		return fmt.Errorf("the queue's store does not answer: %w", err)
+	}
+	if a.edge == nil {
+		return errors.New("starting")
+	}
+	if pool := a.edge.desk.Unled(); pool != "" {
+		return fmt.Errorf("no dispatcher has been seen for the pool %s yet", pool)
+	}
+	return nil
+}
+
+// tlsOf reads the certificate of the edge; nil: it speaks plain HTTP.
+func tlsOf(files config.TLSFiles) (*tls.Config, error) {
+	if files.CertFile == "" {
+		return nil, nil //nolint:nilnil // no TLS is no error
+	}
+	pair, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	out := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}
+	if files.ClientCAFile == "" {
+		return out, nil
+	}
+	pem, err := os.ReadFile(files.ClientCAFile)
+	if err != nil {
+		return nil, fmt.Errorf("tls.client_ca_file: %w", err)
+	}
+	out.ClientCAs = x509.NewCertPool()
+	if !out.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("tls.client_ca_file: %s holds no certificate in PEM", files.ClientCAFile)
+	}
+	out.ClientAuth = tls.VerifyClientCertIfGiven
+	return out, nil
+}

@@ -1,0 +1,187 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"fairlane/cmd/internal/config"
+	"fairlane/loadtest/vllmsim"
+	"fairlane/proxy/policy"
+	"fairlane/scheduler/broker"
+	"fairlane/scheduler/capacity"
+	"fairlane/scheduler/dispatcher"
+	"fairlane/scheduler/vllm"
+	"fairlane/scheduler/worker"
+)
+
+// takeover is how long a new leader waits for the workers' beats. Over an
+// embedded NATS nothing can be running yet.
+const takeover = 400 * time.Millisecond
+
+const day = 24 * time.Hour
+
+// startEmulator starts an emulated vLLM if no backend is named anywhere.
+func (a *App) startEmulator(context.Context) error {
+	if slices.ContainsFunc(a.cfg.Pools, func(p config.Pool) bool { return len(p.Backends) > 0 }) {
+		return nil
+	}
+	sim, err := vllmsim.New(vllmsim.Config{
+		PromptTokensDetails: true, Tools: true, Logger: a.log.With(slog.String("part", "emulator")),
+	})
+	if err != nil {
+		return err
+	}
+	if err := sim.Start("127.0.0.1:0"); err != nil {
+		return err
+	}
+	a.onStop(sim.Stop)
+	a.sim = sim
+	a.cfg.Pools[0].Backends = []config.Backend{{URL: "http://" + sim.Addr()}}
+	return nil
+}
+
+func (a *App) startBroker(ctx context.Context) error {
+	cfg := a.cfg
+	b, err := broker.Open(ctx, broker.Config{
+		URL: cfg.NATS.URL, CredsFile: cfg.NATS.CredsFile, Replicas: cfg.NATS.Replicas, Store: cfg.NATS.Store,
+		Dir: filepath.Join(cfg.DataDir, "nats"), SyncAlways: cfg.NATS.SyncAlways, Changed: a.metrics.store, Logger: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.onStop(b.Close)
+	a.broker = b
+	for _, p := range cfg.Pools {
+		s, err := b.Stream(ctx, broker.StreamConfig{Pool: p.Name, MaxAge: longest(cfg, p)})
+		if err != nil {
+			return err
+		}
+		if b.Embedded() {
+			if err := s.DropSync(ctx); err != nil {
+				return fmt.Errorf("what the last run left in the queue: %w", err)
+			}
+		}
+		a.streams[p.Name] = s
+	}
+	return nil
+}
+
+// longest is how long an entry may be of use: it waits and it runs.
+func longest(cfg *config.Config, p config.Pool) time.Duration {
+	var wait time.Duration
+	for _, c := range cfg.Policy.Classes {
+		wait = max(wait, c.MaxWait)
+	}
+	for _, r := range cfg.Policy.Rules {
+		if r.MaxWait != nil {
+			wait = max(wait, *r.MaxWait)
+		}
+	}
+	return max(wait+p.Timeouts.Total+time.Minute, day) // a reload may make the wait longer
+}
+
+func (a *App) startFleet(ctx context.Context) error {
+	if err := a.applyBackends(a.cfg); err != nil {
+		return err
+	}
+	a.catalog = newCatalog(a.fleet, a.cfg.Pools)
+	a.fleet.Start(ctx, a.backendsChanged)
+	a.onStop(a.fleet.Stop)
+	return nil
+}
+
+func (a *App) applyBackends(cfg *config.Config) error {
+	for _, p := range cfg.Pools {
+		configs := make([]vllm.Config, len(p.Backends))
+		for i, b := range p.Backends {
+			configs[i] = vllm.Config{URL: b.URL, APIKey: b.APIKey, Connect: p.Timeouts.Connect, Logger: a.log}
+		}
+		if err := a.fleet.Apply(p.Name, configs); err != nil {
+			return fmt.Errorf("pool %s: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+// backendsChanged is called when a backend goes up or down.
+func (a *App) backendsChanged() {
+	a.catalog.refresh()
+	if a.worker != nil {
+		a.worker.Changed()
+	}
+}
+
+func (a *App) startWorker(ctx context.Context) error {
+	if !a.has(RoleWorker) {
+		return nil
+	}
+	pools := map[string]worker.Pool{}
+	names := make([]string, len(a.cfg.Pools))
+	for i, p := range a.cfg.Pools {
+		names[i] = p.Name
+		pools[p.Name] = worker.Pool{FirstByte: p.Timeouts.FirstByte, Idle: p.Timeouts.Idle, Total: p.Timeouts.Total, Cost: p.Cost}
+	}
+	id := broker.NewID()
+	a.worker = worker.New(worker.Config{ID: id, Pools: pools, Fleet: a.fleet, Bus: a.broker.Bus(), Logger: a.log})
+	unserve, err := a.broker.Bus().ServeWorker(id, names, a.worker)
+	if err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	a.worker.Start(ctx)
+	a.onStop(func() { a.worker.Stop(); unserve() })
+	return nil
+}
+
+func (a *App) startDispatchers(ctx context.Context) error {
+	if !a.has(RoleDispatcher) {
+		return nil
+	}
+	m, err := dispatcher.NewMetrics(a.reg)
+	if err != nil {
+		return fmt.Errorf("metrics of the dispatcher: %w", err)
+	}
+	wait := takeover
+	if a.broker.Embedded() {
+		wait = 0
+	}
+	for _, p := range a.cfg.Pools {
+		lease, err := a.broker.Lease(ctx, broker.LeaseConfig{
+			Pool: p.Name, OnChange: func(bool) { a.metrics.leases.WithLabelValues(p.Name).Inc() },
+		})
+		if err != nil {
+			return fmt.Errorf("lease of pool %s: %w", p.Name, err)
+		}
+		what, err := policyOf(a.cfg, p)
+		if err != nil {
+			return err
+		}
+		d := dispatcher.New(dispatcher.Config{
+			Pool: p.Name, Share: a.cfg.Share, Cost: p.Cost, PassPriority: p.PassPriority, Policy: what,
+			Stream: a.streams[p.Name], Lease: lease, Bus: a.broker.Bus(), Takeover: wait, Metrics: m, Logger: a.log,
+		})
+		a.dispatchers[p.Name] = d
+		d.Start(ctx)
+		a.onStop(d.Stop)
+	}
+	return nil
+}
+
+// policyOf is what the dispatcher of a pool has to know of a configuration.
+func policyOf(cfg *config.Config, p config.Pool) (dispatcher.Policy, error) {
+	rules, err := policy.New(cfg.Policy)
+	if err != nil {
+		return dispatcher.Policy{}, err
+	}
+	out := dispatcher.Policy{Classes: map[string]dispatcher.Class{}}
+	for name, c := range cfg.Policy.Classes {
+		out.Classes[name] = dispatcher.Class{Weight: c.Weight, MaxQueued: c.MaxQueued, Headroom: c.Headroom, Rank: rules.Rank(name)}
+	}
+	for _, b := range p.Backends {
+		out.Backend.Backends = append(out.Backend.Backends, capacity.BackendConfig{URL: b.URL, Slots: b.Slots, KVTokens: b.KVTokens})
+	}
+	return out, nil
+}

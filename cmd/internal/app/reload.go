@@ -1,0 +1,198 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"fairlane/cmd/internal/config"
+	"fairlane/proxy/policy"
+	"fairlane/scheduler/dispatcher"
+)
+
+// settle is how long a changed file is left alone: editors write in steps.
+const settle = 200 * time.Millisecond
+
+// read reads the configuration as this process is told to run it.
+func (a *App) read() (*config.Config, error) {
+	cfg, err := config.Load(a.opts.ConfigPath, a.opts.Env)
+	if err != nil {
+		return nil, err
+	}
+	if a.opts.VLLM != "" {
+		cfg.Pools[0].Backends = []config.Backend{{URL: strings.TrimSuffix(strings.TrimRight(a.opts.VLLM, "/"), "/v1")}}
+	}
+	return cfg, nil
+}
+
+// startReloads watches SIGHUP and the files.
+func (a *App) startReloads(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		cancel()
+		return fmt.Errorf("watch the configuration: %w", err)
+	}
+	for _, f := range a.cfg.Files {
+		// The folder, for files are replaced rather than written.
+		if err := watcher.Add(filepath.Dir(f)); err != nil {
+			a.log.WarnContext(ctx, "changes of a file are not noticed: SIGHUP reloads", slog.String("file", f), slog.Any("error", err))
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.reloads(ctx, hup, watcher.Events)
+	}()
+	a.onStop(func() {
+		signal.Stop(hup)
+		cancel()
+		<-done
+		_ = watcher.Close() // nothing is left to be done about it
+	})
+	return nil
+}
+
+func (a *App) reloads(ctx context.Context, hup <-chan os.Signal, changed <-chan fsnotify.Event) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	seen := digest(a.cfg.Files)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			seen = digest(a.current().Files)
+			a.Reload()
+		case <-changed:
+			timer.Reset(settle)
+		case <-timer.C:
+			if now := digest(a.current().Files); now != seen {
+				seen = now
+				a.Reload()
+			}
+		}
+	}
+}
+
+// digest tells whether files have changed.
+func digest(files []string) [sha256.Size]byte {
+	h := sha256.New()
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		fmt.Fprintf(h, "%s %v %d\n", f, err, len(b))
+		h.Write(b)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+func (a *App) current() *config.Config {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cfg
+}
+
+// Reload reads the configuration and takes what may change while the process
+// runs. After an error everything is as it was.
+func (a *App) Reload() {
+	err := a.reload()
+	a.metrics.reloaded(err)
+	a.mu.Lock()
+	a.loadedAt, a.loadError = time.Now(), err
+	a.mu.Unlock()
+	if err != nil {
+		a.log.Error("the configuration is not taken, the one before stays in force", slog.Any("error", err))
+		return
+	}
+	a.log.Info("the configuration was reloaded")
+}
+
+func (a *App) reload() error {
+	old := a.current()
+	next, err := a.read()
+	if err != nil {
+		return err
+	}
+	if later := old.Restart(next); len(later) > 0 {
+		a.log.Warn("some changes take effect after a restart", slog.String("keys", strings.Join(later, ", ")))
+	}
+	next = a.merge(old, next)
+	rules, err := policy.New(next.Policy)
+	if err != nil {
+		return err
+	}
+	policies, err := a.policies(next)
+	if err != nil {
+		return err
+	}
+	if err := a.swap(next, rules); err != nil {
+		return err
+	}
+	for pool, p := range policies {
+		a.dispatchers[pool].Apply(p)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.cfg = next
+	return nil
+}
+
+// merge is the old configuration with what of the next one may change now.
+func (a *App) merge(old, next *config.Config) *config.Config {
+	out := *old
+	out.Policy, out.Identity.APIKeys, out.Edge.MaxBytes, out.Files = next.Policy, next.Identity.APIKeys, next.Edge.MaxBytes, next.Files
+	out.Pools = slices.Clone(old.Pools)
+	for i := range out.Pools {
+		at := slices.IndexFunc(next.Pools, func(p config.Pool) bool { return p.Name == out.Pools[i].Name })
+		if at >= 0 && (a.sim == nil || len(next.Pools[at].Backends) > 0) {
+			out.Pools[i].Backends = next.Pools[at].Backends
+		}
+	}
+	return &out
+}
+
+// policies are what the dispatchers get.
+func (a *App) policies(next *config.Config) (map[string]dispatcher.Policy, error) {
+	out := map[string]dispatcher.Policy{}
+	var errs []error
+	for _, p := range next.Pools {
+		if a.dispatchers[p.Name] == nil {
+			continue
+		}
+		what, err := policyOf(next, p)
+		errs = append(errs, err)
+		out[p.Name] = what
+	}
+	return out, errors.Join(errs...)
+}
+
+// swap changes what the edge and the fleet go by. What can fail comes first.
+func (a *App) swap(next *config.Config, rules *policy.Policy) error {
+	if a.edge != nil && !a.edge.identifier.OpenMode() {
+		if err := a.edge.identifier.SwapKeys(next.Identity.APIKeys); err != nil {
+			return err
+		}
+	}
+	if err := a.applyBackends(next); err != nil {
+		return err
+	}
+	a.catalog.configure(next.Pools)
+	if a.edge != nil {
+		a.edge.decider.now.Store(rules)
+		a.edge.server.SetMaxBytes(next.Edge.MaxBytes)
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"fairlane/proxy/admin"
+	"fairlane/scheduler"
+	"fairlane/scheduler/capacity"
+	"fairlane/scheduler/dispatcher"
+)
+
+func (a *App) startAdmin(ctx context.Context) error {
+	s, err := admin.New(admin.Config{
+		Listen: a.cfg.Admin.Listen, MetricsListen: a.cfg.Admin.MetricsListen, Tokens: a.cfg.Admin.Tokens,
+		Gatherer: a.reg, Status: a.status, Logger: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.Start(ctx); err != nil {
+		return err
+	}
+	a.admin = s
+	a.onStop(func() { s.Stop(context.WithoutCancel(ctx)) })
+	return nil
+}
+
+// status is what the admin port tells of this process.
+func (a *App) status() admin.Status {
+	b := ReadBuild()
+	s := admin.Status{Version: b.Version, Revision: b.Revision, StartedAt: a.started, NATS: admin.NATS{Embedded: a.broker.Embedded(), Up: true}}
+	for _, r := range a.opts.Roles {
+		s.Roles = append(s.Roles, string(r))
+	}
+	if err := a.broker.Up(); err != nil {
+		s.NATS.Up, s.NATS.Detail = false, err.Error()
+	}
+	a.mu.Lock()
+	cfg := a.cfg
+	s.Draining = a.draining
+	s.Config = admin.ConfigFile{Path: a.opts.ConfigPath, LoadedAt: a.loadedAt}
+	if a.loadError != nil {
+		s.Config.Error = a.loadError.Error()
+	}
+	a.mu.Unlock()
+	for _, p := range cfg.Pools {
+		s.Pools = append(s.Pools, a.poolStatus(p.Name))
+	}
+	if a.edge != nil {
+		s.OpenCalls = a.edge.desk.Open()
+		s.Identity.OpenMode = a.edge.identifier.OpenMode()
+		for _, f := range a.edge.identifier.Findings() {
+			s.Identity.Findings = append(s.Identity.Findings, admin.Finding{Forwarder: f.Forwarder, Problem: f.Problem, Remedy: f.Remedy})
+		}
+	}
+	return s
+}
+
+func (a *App) poolStatus(pool string) admin.Pool {
+	p := admin.Pool{Name: pool, Backends: []admin.Backend{}}
+	var led dispatcher.Status
+	if d := a.dispatchers[pool]; d != nil {
+		led, p.Leading = d.Status()
+	}
+	for _, c := range led.Classes {
+		p.Classes = append(p.Classes, admin.Class{Name: c.Name, Waiting: c.Waiting, Running: c.Running, OldestSeconds: c.Oldest.Seconds()})
+	}
+	for _, s := range led.Suspects {
+		p.Suspects = append(p.Suspects, admin.Suspect{RequestID: s.ID, UserKey: s.User, Model: s.Model, InputTokens: s.InputTokens, At: s.At})
+	}
+	for _, s := range a.fleet.Statuses(pool) {
+		p.Backends = append(p.Backends, backendStatus(s, led.Backends))
+	}
+	return p
+}
+
+// backendStatus joins what this process sees of a backend with what its leader
+// thinks of it.
+func backendStatus(s scheduler.BackendStatus, led []capacity.State) admin.Backend {
+	b := admin.Backend{URL: s.URL, Up: s.Up, Detail: s.Detail, Scraped: s.Scrape != nil}
+	for _, m := range s.Models {
+		b.Models = append(b.Models, m.ID)
+	}
+	if s.Scrape != nil {
+		b.KVTokens, b.PrefixCache = s.Scrape.KVTokens, s.Scrape.PrefixCache
+	}
+	for _, l := range led {
+		if l.URL != s.URL {
+			continue
+		}
+		b.Slots, b.Running, b.KVHeld = l.Slots, l.Running, int(l.KVHeld)
+		if b.Up && !l.Up {
+			b.Up, b.Detail = false, fmt.Sprintf("%s, although it answers", l.Why)
+		}
+	}
+	return b
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"fairlane/cmd/internal/app"
+	"fairlane/loadtest/overtake"
+	"fairlane/loadtest/vllmsim"
+)
+
+type overtakeCmd struct {
+	Base     string        `placeholder:"URL" help:"The server, without /v1. Without one fairlane is started in front of an emulated vLLM of 8 slots."`
+	Metrics  string        `placeholder:"URL" help:"Where fairlane's metrics are, to show the queue."`
+	Model    string        `help:"The model; empty: the server's only one."`
+	Flood    int           `default:"200" help:"Requests of the flood."`
+	Tokens   int           `default:"150" help:"Output of each, in tokens."`
+	Deadline time.Duration `default:"5m" help:"When to give up."`
+}
+
+// Run plays the scene and fails if the VIP did not overtake.
+func (c *overtakeCmd) Run(w *world) error {
+	ctx, cancel := context.WithTimeout(w.ctx, c.Deadline)
+	defer cancel()
+	if c.Base == "" {
+		stop, err := c.stage(ctx, w)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	cfg := overtake.Config{Base: c.Base, Model: c.Model, Flood: c.Flood, Tokens: c.Tokens}
+	if c.Metrics != "" {
+		cfg.Waiting = func(ctx context.Context) (int, error) { return waiting(ctx, c.Metrics) }
+	}
+	r, err := overtake.Play(ctx, cfg, w.stdout)
+	if err != nil {
+		return err
+	}
+	// Half of the flood is far more than a turnover of the slots, and far less
+	// than all of it.
+	if r.FloodDone > r.Flood/2 {
+		return fmt.Errorf("the VIP did not overtake: %d of the flood's %d requests were answered first", r.FloodDone, r.Flood)
+	}
+	return nil
+}
+
+// scene is an installation with a flood's bounds raised, so that it waits in the
+// queue and is not refused before.
+const scene = `
+listen: "127.0.0.1:0"
+admin: {listen: "127.0.0.1:0"}
+data_dir: %q
+pools:
+  - name: main
+    backends: [{url: %q, slots: 8}]
+classes:
+  vip:      {weight: 8}
+  standard: {weight: 3, max_wait: 10m}
+policy:
+  - {when: {group: vip}, class: vip}
+  - {limits: "100000/minute", max_running: 0, max_queued: 100000}
+log: {level: warn}
+`
+
+// stage starts an emulated vLLM and fairlane in front of it.
+func (c *overtakeCmd) stage(ctx context.Context, w *world) (stop func(), err error) {
+	dir, err := os.MkdirTemp("", "fairlane-overtake-")
+	if err != nil {
+		return nil, err
+	}
+	sim, err := vllmsim.New(vllmsim.Config{Profile: "a100", MaxNumSeqs: 8})
+	if err == nil {
+		err = sim.Start("127.0.0.1:0")
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	config := filepath.Join(dir, "fairlane.yaml")
+	text := fmt.Sprintf(scene, filepath.Join(dir, "data"), "http://"+sim.Addr())
+	fail := func(err error) (func(), error) {
+		sim.Stop()
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return fail(err)
+	}
+	a, err := app.New(app.Options{ConfigPath: config, Env: os.LookupEnv, Stdout: io.Discard, Stderr: w.stderr})
+	if err == nil {
+		err = a.Start(ctx)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	c.Base, c.Metrics = a.EdgeURL(), a.MetricsURL()
+	fmt.Fprintf(w.stdout, "fairlane at %s in front of an emulated A100 with 8 slots; class vip has weight 8, standard 3.\n", c.Base)
+	return func() { a.Stop(); sim.Stop(); _ = os.RemoveAll(dir) }, nil
+}
+
+// waiting reads fairlane_queue_depth, over all classes.
+func waiting(ctx context.Context, url string) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	client := &http.Client{Timeout: 2 * time.Second}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(resp.Body)
+	if err != nil {
+		return 0, err
+	}
+	sum := 0.0
+	for _, m := range families["fairlane_queue_depth"].GetMetric() {
+		sum += m.GetGauge().GetValue()
+	}
+	return int(sum), nil
+}
