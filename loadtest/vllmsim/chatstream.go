@@ -20,107 +20,194 @@ type chatStream struct {
 }
 
 func (s *Server) streamChat(ctx context.Context, w http.ResponseWriter, c *chatRequest, j *job, id string) {
-	st := &chatStream{server: s, req: c, job: j, out: newSSE(w), sent: make([]int, len(j.seqs))}
-	st.head = append(st.head, `data: {"id":`...)
-	st.head = appendString(st.head, []byte(validText(id)))
-	st.head = append(st.head, `,"object":"chat.completion.chunk","created":`...)
-	st.head = strconv.AppendInt(st.head, time.Now().Unix(), 10)
-	st.head = append(st.head, `,"model":`...)
-	st.head = appendString(st.head, []byte(c.model))
-	st.head = append(st.head, `,"choices":[`...)
-	err := s.run(ctx, j, st.write)
-	switch f := faultOf(err); {
-	case err == nil:
-		st.end()
-	case f == nil:
-		panic(http.ErrAbortHandler) // the client is gone
-	case !st.begun:
-		answerFault(w, f)
-	default:
-		st.out.data(f.spaced())
-		st.out.done()
-		_ = st.out.flush() // the client is gone otherwise
+	if err := s.admit(ctx, j); err != nil {
+		answerFault(w, faultOrGone(err))
+		return
 	}
+	st := &chatStream{server: s, req: c, job: j, out: newSSE(w), sent: make([]int, len(j.seqs))}
+	st.head = appendHead(nil, id, "chat.completion.chunk", c.model)
+	st.out.begin()
+	if err := s.loop.follow(ctx, j, st.write); err != nil {
+		st.out.data(faultOrGone(err).spaced())
+	} else {
+		st.usage()
+	}
+	st.out.done()
+	_ = st.out.flush() // the client is gone otherwise
+}
+
+// appendHead appends the beginning of every chunk, up to its choices.
+func appendHead(dst []byte, id, kind, model string) []byte {
+	dst = append(dst, `data: {"id":`...)
+	dst = appendString(dst, []byte(validText(id)))
+	dst = append(dst, `,"object":"`+kind+`","created":`...)
+	dst = strconv.AppendInt(dst, time.Now().Unix(), 10)
+	dst = append(dst, `,"model":`...)
+	dst = appendString(dst, []byte(model))
+	return append(dst, `,"choices":[`...)
 }
 
 // write sends what is new of the sequences.
 func (st *chatStream) write(news []update) error {
 	if !st.begun && len(news) > 0 {
 		st.begun = true
-		for i := range st.job.seqs {
-			st.first(i)
-		}
+		st.first()
 	}
 	for _, u := range news {
-		st.chunk(u)
+		st.tell(u)
 	}
 	return st.out.flush()
 }
 
-// first is the chunk that tells the role.
-func (st *chatStream) first(i int) {
-	b := st.open(i)
-	b = append(b, `,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]`...)
-	if st.req.continuous {
-		b = append(b, `,"usage":`...)
-		b = appendCounts(b, len(st.req.prompt.tokens), 0)
-		b = append(b, `,"completion_tokens_details":null}`...)
+// first is the chunks that tell the role, and the echo if it is wanted.
+func (st *chatStream) first() {
+	for i := range st.job.seqs {
+		st.open(i)
+		st.add(`,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]`)
+		st.counts(0)
+		st.add(`,"prompt_token_ids":`)
+		if st.req.tokenIDs {
+			st.out.buf = appendTokens32(st.out.buf, st.req.prompt.tokens)
+		} else {
+			st.add("null")
+		}
+		st.add(`,"prompt_text":`)
+		if st.req.promptText {
+			st.out.buf = appendString(st.out.buf, []byte(joinTokens(st.req.prompt.tokens)))
+		} else {
+			st.add("null")
+		}
+		st.close()
 	}
-	b = append(b, `,"prompt_token_ids":null,"prompt_text":null}`...)
-	st.out.buf = append(b, "\n\n"...)
-}
-
-func (st *chatStream) open(i int) []byte {
-	b := append(st.out.buf, st.head...)
-	b = append(b, `{"index":`...)
-	return strconv.AppendInt(b, int64(i), 10)
-}
-
-// chunk tells the new tokens of a sequence. Tokens without text have none.
-func (st *chatStream) chunk(u update) {
-	q := &st.job.seqs[u.index]
-	st.text = q.answer.append(st.text[:0], st.sent[u.index], u.generated)
-	st.sent[u.index] = u.generated
-	if len(st.text) == 0 && !u.done {
+	last := st.req.messages[len(st.req.messages)-1]
+	if !st.req.echo || last.role != "assistant" || last.text == "" {
 		return
 	}
-	b := st.open(u.index)
-	b = append(b, `,"delta":{`...)
-	if len(st.text) > 0 {
-		b = append(b, `"content":`...)
-		b = appendString(b, st.text)
+	for i := range st.job.seqs {
+		st.open(i)
+		st.add(`,"delta":{"content":`)
+		st.out.buf = appendString(st.out.buf, []byte(last.text))
+		st.add(`},"logprobs":null,"finish_reason":null}]`)
+		st.counts(0)
+		st.close()
 	}
-	b = append(b, `},"logprobs":null`...)
-	if u.done {
-		b = append(b, `,"finish_reason":`...)
-		b = appendString(b, []byte(q.finish))
-		b = append(b, `,"stop_reason":`...)
-		b = appendOptional(b, q.stop)
-	} else {
-		b = append(b, `,"finish_reason":null`...)
-	}
-	b = append(b, `,"token_ids":null}]`...)
-	if st.req.continuous {
-		b = append(b, `,"usage":`...)
-		b = appendCounts(b, len(st.req.prompt.tokens), u.generated)
-		b = append(b, `,"completion_tokens_details":null}`...)
-	}
-	if u.done && !st.req.usage {
-		b = append(b, `,"system_fingerprint":"`+fingerprint+`"`...)
-	}
-	st.out.buf = append(b, "}\n\n"...)
 }
 
-// end sends the usage, if it was asked for, and the end of the stream.
-func (st *chatStream) end() {
-	if st.req.usage {
-		b := append(st.out.buf, st.head...)
-		b = append(b, `],"usage":`...)
-		b = st.server.appendUsage(b, st.job.usage())
-		st.out.buf = append(b, `,"system_fingerprint":"`+fingerprint+"\"}\n\n"...)
+func (st *chatStream) add(s string) { st.out.buf = append(st.out.buf, s...) }
+
+func (st *chatStream) open(i int) {
+	b := append(st.out.buf, st.head...)
+	b = append(b, `{"index":`...)
+	st.out.buf = strconv.AppendInt(b, int64(i), 10)
+}
+
+func (st *chatStream) close() { st.add("}\n\n") }
+
+// counts is the usage of a chunk, if every chunk is to have one.
+func (st *chatStream) counts(generated int) {
+	if st.req.continuous {
+		st.add(`,"usage":`)
+		st.out.buf = appendCounts(st.out.buf, len(st.req.prompt.tokens), generated)
+		st.add(`,"completion_tokens_details":null}`)
 	}
-	st.out.done()
-	_ = st.out.flush() // the client is gone otherwise
+}
+
+// tell writes the chunks of a sequence's new tokens. With a parser of tool calls,
+// tokens without text have none.
+func (st *chatStream) tell(u update) {
+	q := &st.job.seqs[u.index]
+	from := st.sent[u.index]
+	st.sent[u.index] = u.generated
+	if q.call != nil {
+		st.tellCall(q, u, from)
+		if u.done {
+			st.chunk(u, from, nil)
+		}
+		return
+	}
+	st.text = q.answer.append(st.text[:0], from, u.generated)
+	silent := len(st.text) == 0 && st.server.cfg.Tools && st.req.logprobs < 0 && !st.req.tokenIDs
+	if u.done || !silent {
+		st.chunk(u, from, st.text)
+	}
+}
+
+// tellCall writes the chunks of a tool call: its name, then pieces of its arguments.
+func (st *chatStream) tellCall(q *sequence, u update, from int) {
+	c := q.call
+	old, now := from*bytesPerToken, min(u.generated*bytesPerToken, len(q.answer.fixed))
+	if old < c.named && now >= c.named {
+		st.open(u.index)
+		st.add(`,"delta":{"content":null,"tool_calls":[{"id":"` + st.server.newCallID() + `","type":"function","index":0,"function":{"name":`)
+		st.out.buf = appendString(st.out.buf, []byte(c.name))
+		st.add(`}}]},"logprobs":null,"finish_reason":null,"token_ids":null}]`)
+		st.counts(u.generated)
+		st.close()
+	}
+	if a, b := max(old, c.from), min(now, c.to); a < b {
+		st.open(u.index)
+		st.add(`,"delta":{"content":null,"tool_calls":[{"index":0,"function":{"arguments":`)
+		st.out.buf = appendString(st.out.buf, []byte(q.answer.fixed[a:b]))
+		st.add(`}}]},"logprobs":null,"finish_reason":null,"token_ids":null}]`)
+		st.counts(u.generated)
+		st.close()
+	}
+}
+
+func (st *chatStream) chunk(u update, from int, text []byte) {
+	q := &st.job.seqs[u.index]
+	st.open(u.index)
+	st.add(`,"delta":{`)
+	if len(text) > 0 || !st.server.cfg.Tools {
+		st.add(`"content":`)
+		st.out.buf = appendString(st.out.buf, text)
+	}
+	st.add(`},"logprobs":`)
+	if st.req.logprobs >= 0 {
+		st.out.buf = q.appendChatLogprobs(st.out.buf, from, u.generated, &st.req.sampling)
+	} else {
+		st.add("null")
+	}
+	if u.done {
+		st.finished(q)
+	} else {
+		st.add(`,"finish_reason":null`)
+	}
+	st.add(`,"token_ids":`)
+	if st.req.tokenIDs {
+		st.out.buf = q.appendTokenIDs(st.out.buf, from, u.generated)
+	} else {
+		st.add("null")
+	}
+	st.add("}]")
+	st.counts(u.generated)
+	if u.done && !st.req.sampling.usage {
+		st.add(`,"system_fingerprint":"` + fingerprint + `"`)
+	}
+	st.close()
+}
+
+func (st *chatStream) finished(q *sequence) {
+	reason := q.finish
+	if q.called() {
+		reason = st.req.calledReason()
+	}
+	st.add(`,"finish_reason":"`)
+	st.add(reason)
+	st.add(`","stop_reason":`)
+	st.out.buf = appendOptional(st.out.buf, q.stop)
+}
+
+// usage is the chunk that ends a stream, if it was asked for.
+func (st *chatStream) usage() {
+	if !st.req.sampling.usage {
+		return
+	}
+	st.out.buf = append(st.out.buf, st.head...)
+	st.add(`],"usage":`)
+	st.out.buf = st.server.appendUsage(st.out.buf, st.job.usage(), true)
+	st.add(`,"system_fingerprint":"` + fingerprint + `"`)
+	st.close()
 }
 
 // appendOptional appends a string, or null for an empty one.
@@ -128,5 +215,5 @@ func appendOptional(dst []byte, s string) []byte {
 	if s == "" {
 		return append(dst, "null"...)
 	}
-	return appendString(dst, []byte(s))
+	return appendString(dst, []byte(validText(s)))
 }

@@ -21,15 +21,16 @@ type Config struct {
 	KVBlocks    int // blocks of the KV cache; default the profile's
 
 	Scheduling      string // "fcfs" (default) or "priority"
-	MaxQueuedReqs   int    // --max-num-queued-reqs; 0: no bound
+	MaxQueuedReqs   int    // --max-num-queued-reqs, which counts those that run, too; 0: no bound
 	MaxQueuedTokens int    // --max-num-queued-tokens; 0: no bound
 
 	APIKey              string // --api-key; "": none
 	PromptTokensDetails bool   // --enable-prompt-tokens-details
 	CrashOnOOM          bool   // a context that KV cannot hold even alone kills the engine
 	Tools               bool   // --enable-auto-tool-choice
-	Pooling             bool   // --runner pooling: embeddings and the like, and no generation
-	Both                bool   // generation and pooling in one server, which no vLLM does: for a look around
+	StoreResponses      bool   // VLLM_ENABLE_RESPONSES_API_STORE
+	Pooling             bool   // --runner pooling --convert embed: embeddings and the like, and no generation
+	Everything          bool   // pooling and audio beside generation, which no vLLM does: for a look around
 
 	Logger *slog.Logger // default: none
 }

@@ -17,7 +17,7 @@ const (
 	typeBadRequest  = "BadRequestError"
 	typeNotFound    = "NotFoundError"
 	typeInternal    = "InternalServerError"
-	typeUnavailable = "ServiceUnavailableError"
+	typeUnavailable = "Service Unavailable"
 	typeResponses   = "invalid_request_error" // of /v1/responses alone
 )
 
@@ -96,10 +96,9 @@ func (f *fault) spaced() []byte {
 func faultOf(err error) *fault {
 	switch {
 	case errors.Is(err, gpumodel.ErrBusy):
-		return &fault{
-			status: http.StatusServiceUnavailable, kind: typeUnavailable,
-			message: "The engine is currently busy and cannot accept more requests. Please try again later.",
-		}
+		return unavailable("The engine is currently busy and cannot accept new requests. Please try again later or on a different instance.")
+	case errors.Is(err, gpumodel.ErrBacklog):
+		return unavailable("The engine has reached its prefill token backlog limit. Please try again later or on a different instance.")
 	case errors.Is(err, errEngineDead), errors.Is(err, gpumodel.ErrDead):
 		return &fault{
 			status: http.StatusInternalServerError, kind: typeInternal,
@@ -109,6 +108,10 @@ func faultOf(err error) *fault {
 		return &fault{status: http.StatusInternalServerError, kind: typeInternal, message: err.Error()}
 	}
 	return nil
+}
+
+func unavailable(message string) *fault {
+	return &fault{status: http.StatusServiceUnavailable, kind: typeUnavailable, message: message}
 }
 
 // compact is v as JSON, as vLLM writes it: without blanks, and without escaping

@@ -2,14 +2,10 @@ package vllmsim
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
-
-	"fairlane/scheduler/gpumodel"
 )
 
 func elementAt(at string, i int) string { return at + "." + strconv.Itoa(i) }
@@ -39,22 +35,28 @@ func (s *Server) checkModel(name string) (string, *fault) {
 	return "", f
 }
 
-// checkLength refuses an answer or a prompt that is too long for the model.
-func (s *Server) checkLength(g *sampling, prompt int) *fault {
+// checkLength refuses an answer or a prompt that is too long for the model. Of a
+// text vLLM counts no more tokens than it must.
+func (s *Server) checkLength(g *sampling, prompt int, text bool) *fault {
 	longest := s.maxModelLen()
 	if g.maxTokens != nil && *g.maxTokens > longest {
 		return badValue(g.maxName, *g.maxTokens, fmt.Sprintf(
 			"%s=%d cannot be greater than max_model_len=%d. Please request fewer output tokens.", g.maxName, *g.maxTokens, longest))
 	}
-	if prompt > longest {
-		return badValue("input_tokens", longest+1, fmt.Sprintf("This model's maximum context length is %d tokens. "+
-			"However, your prompt contains at least %d input tokens, which exceeds this limit even without any output tokens. "+
-			"Please reduce the length of the input prompt.", longest, longest+1))
+	if prompt <= longest {
+		return nil
 	}
-	return nil
+	count := strconv.Itoa(prompt)
+	if text {
+		prompt = longest + 1
+		count = "at least " + strconv.Itoa(prompt)
+	}
+	return badValue("input_tokens", prompt, fmt.Sprintf("This model's maximum context length is %d tokens. "+
+		"However, your prompt contains %s input tokens, which exceeds this limit even without any output tokens. "+
+		"Please reduce the length of the input prompt.", longest, count))
 }
 
-// priority is the request's, which a header overrides.
+// priorityOf is the request's, which a header overrides.
 func priorityOf(r *http.Request, body int) int {
 	if p, err := strconv.Atoi(r.Header.Get("X-Vllm-Priority")); err == nil {
 		return p
@@ -73,9 +75,8 @@ func (s *Server) requestID(r *http.Request, body string) string {
 	return s.newID()
 }
 
-// sequences are what one prompt becomes: a sequence for each choice. fixed is the
-// JSON that was asked for, if any.
-func (s *Server) sequences(p *prompt, g *sampling, fixed string) []sequence {
+// sequences are what one prompt becomes: a sequence for each choice.
+func (s *Server) sequences(p *prompt, g *sampling, w want) []sequence {
 	out := make([]sequence, g.n)
 	limit := s.maxModelLen() - len(p.tokens)
 	if g.maxTokens != nil {
@@ -86,7 +87,7 @@ func (s *Server) sequences(p *prompt, g *sampling, fixed string) []sequence {
 		if g.seed != nil {
 			seed = mix(seed, uint64(*g.seed)) //nolint:gosec // any bits will do
 		}
-		q := sequence{prompt: p, priority: g.priority, answer: answer{fixed: fixed, seed: seed, shown: -1}}
+		q := sequence{prompt: p, priority: g.priority, call: w.call, answer: answer{fixed: w.fixed, seed: seed, shown: -1}}
 		q.plan(g, limit)
 		out[i] = q
 	}
@@ -100,18 +101,20 @@ func (q *sequence) plan(g *sampling, limit int) {
 	if !g.ignoreEOS {
 		if n := max(q.answer.naturalLength(), g.minTokens+1); n <= limit {
 			q.output, q.finish = n, "stop"
-			q.answer.shown = (n - 1) * bytesPerToken
+			q.answer.shown = (n - 1) * bytesPerToken // the last token says that it ends
+			q.eos = true
 		}
 	}
 	if n, stop, found := q.answer.cut(g.stops, q.output, g.minTokens, g.stopShown); found {
-		q.output, q.stop, q.finish = n, stop, "stop"
+		q.output, q.stop, q.finish, q.eos = n, stop, "stop", false
 	}
 }
 
-// run runs a job after the time that the API takes, and calls each with its news.
-func (s *Server) run(ctx context.Context, j *job, each func([]update) error) error {
-	if d := s.loop.cfg.Profile.APIOverhead; d > 0 && s.cfg.Speed < math.Inf(1) {
-		t := time.NewTimer(time.Duration(float64(d) / s.cfg.Speed))
+// admit hands a job to the engine, after the time that the API takes. Who admits
+// has to follow.
+func (s *Server) admit(ctx context.Context, j *job) error {
+	if d := time.Duration(float64(s.loop.cfg.Profile.APIOverhead) / s.cfg.Speed); d > 0 {
+		t := time.NewTimer(d)
 		defer t.Stop()
 		select {
 		case <-t.C:
@@ -119,14 +122,32 @@ func (s *Server) run(ctx context.Context, j *job, each func([]update) error) err
 			return ctx.Err()
 		}
 	}
-	err := s.loop.runJob(ctx, j, each)
-	if errors.Is(err, gpumodel.ErrBusy) {
-		s.metrics.reject(s.cfg, s.loop)
-	}
+	err := s.loop.submit(j)
+	s.metrics.refused(err)
 	return err
 }
 
-// wire is a usage in the form of OpenAI.
+// finish runs a job of which only the end matters.
+func (s *Server) finish(ctx context.Context, j *job) *fault {
+	err := s.admit(ctx, j)
+	if err == nil {
+		err = s.loop.follow(ctx, j, nil)
+	}
+	if err == nil {
+		return nil
+	}
+	return faultOrGone(err)
+}
+
+// faultOrGone is what to tell the client; if it is gone there is nothing to tell.
+func faultOrGone(err error) *fault {
+	if f := faultOf(err); f != nil {
+		return f
+	}
+	panic(http.ErrAbortHandler) // the way net/http offers to close a connection without an answer
+}
+
+// usageBody is a usage in the form of OpenAI.
 type usageBody struct {
 	PromptTokens     int            `json:"prompt_tokens"`
 	TotalTokens      int            `json:"total_tokens"`
@@ -137,27 +158,29 @@ type usageBody struct {
 
 type promptDetails struct {
 	Cached     int  `json:"cached_tokens"`
-	Created    int  `json:"created_cache_tokens"`
+	Created    *int `json:"created_cache_tokens"`
 	Multimodal *int `json:"multimodal_tokens"`
 }
 
 func (s *Server) usageBody(u usage) usageBody {
 	b := usageBody{PromptTokens: u.prompt, TotalTokens: u.prompt + u.generated, CompletionTokens: u.generated}
 	if s.cfg.PromptTokensDetails {
-		b.PromptDetails = &promptDetails{Cached: u.cached, Created: u.created}
+		b.PromptDetails = &promptDetails{Cached: u.cached, Created: &u.created}
 	}
 	return b
 }
 
-// appendUsage appends the usage chunk's: unlike usageBody it leaves out what is
-// null.
-func (s *Server) appendUsage(dst []byte, u usage) []byte {
+// appendUsage appends the usage of a stream: unlike usageBody it leaves out what is
+// null, and in completions what the prompt left in the cache.
+func (s *Server) appendUsage(dst []byte, u usage, created bool) []byte {
 	dst = appendCounts(dst, u.prompt, u.generated)
 	if s.cfg.PromptTokensDetails {
 		dst = append(dst, `,"prompt_tokens_details":{"cached_tokens":`...)
 		dst = strconv.AppendInt(dst, int64(u.cached), 10)
-		dst = append(dst, `,"created_cache_tokens":`...)
-		dst = strconv.AppendInt(dst, int64(u.created), 10)
+		if created {
+			dst = append(dst, `,"created_cache_tokens":`...)
+			dst = strconv.AppendInt(dst, int64(u.created), 10)
+		}
 		dst = append(dst, '}')
 	}
 	return append(dst, '}')

@@ -36,6 +36,8 @@ type sequence struct {
 	finish   string // "stop" or "length", once it has ended
 	answer   answer
 	stop     string // the stop string that ends it; "": none
+	eos      bool   // its last token is the one that says so, and no text
+	call     *call  // the tool call that the answer is; nil: none
 
 	// The loop's alone.
 	id              uint64

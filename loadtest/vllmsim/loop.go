@@ -174,7 +174,8 @@ func (l *loop) state() (st gpumodel.Stats, alive bool) {
 	return l.stats, l.alive
 }
 
-// submit hands a job to the engine: all of its sequences or none.
+// submit hands a job to the engine: all of its sequences or none. Who submits has to
+// follow.
 func (l *loop) submit(j *job) error {
 	err := errStopped
 	l.do(func() { err = l.addAll(j) })
@@ -184,6 +185,9 @@ func (l *loop) submit(j *job) error {
 func (l *loop) addAll(j *job) error {
 	if _, alive := l.state(); !alive {
 		return errEngineDead
+	}
+	if err := l.engine.Admit(len(j.seqs)); err != nil {
+		return err
 	}
 	now := time.Now()
 	for i := range j.seqs {
@@ -260,12 +264,9 @@ func (l *loop) failAll(err error) {
 	}
 }
 
-// runJob runs a job to its end and calls each with what is new. It aborts the job
-// if the client goes away or each fails.
-func (l *loop) runJob(ctx context.Context, j *job, each func([]update) error) (err error) {
-	if err := l.submit(j); err != nil {
-		return err
-	}
+// follow waits for the end of a job that was submitted and calls each, if there is
+// one, with what is new. It aborts the job if the client goes away or each fails.
+func (l *loop) follow(ctx context.Context, j *job, each func([]update) error) (err error) {
 	defer func() {
 		if err != nil {
 			l.abort(j)

@@ -1,6 +1,7 @@
 package vllmsim
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -96,13 +97,14 @@ func (m *metrics) countEnds(reg prometheus.Registerer, model string) {
 	}
 }
 
-// reject counts a request that the engine's queue had no room for.
-func (m *metrics) reject(cfg Config, l *loop) {
-	reason := "max_num_queued_tokens"
-	if st, _ := l.state(); cfg.MaxQueuedReqs > 0 && st.Waiting >= cfg.MaxQueuedReqs {
-		reason = "max_num_queued_reqs"
+// refused counts a request that the engine's bounds kept out.
+func (m *metrics) refused(err error) {
+	switch {
+	case errors.Is(err, gpumodel.ErrBusy):
+		m.rejected.WithLabelValues("max_num_queued_reqs").Inc()
+	case errors.Is(err, gpumodel.ErrBacklog):
+		m.rejected.WithLabelValues("max_num_queued_tokens").Inc()
 	}
-	m.rejected.WithLabelValues(reason).Inc()
 }
 
 func (m *metrics) scheduled(s *sequence, cached int) {

@@ -13,29 +13,72 @@ type route struct {
 	handle  http.HandlerFunc
 }
 
-func get(h http.HandlerFunc) route  { return route{[]string{http.MethodGet}, h} }
+func get(h http.HandlerFunc) route    { return route{[]string{http.MethodGet}, h} }
 func posted(h http.HandlerFunc) route { return route{[]string{http.MethodPost}, h} }
 
 // table is the paths of this server. vLLM serves either generation or pooling.
 func (s *Server) table() map[string]route {
 	t := map[string]route{
-		"/health":    get(s.health),
-		"/ping":      {[]string{http.MethodGet, http.MethodPost}, s.health},
-		"/version":   get(s.version),
-		"/load":      get(s.serverLoad),
-		"/metrics":   get(s.scrape.ServeHTTP),
-		"/v1/models": get(s.models),
+		"/health":     get(s.health),
+		"/ping":       {[]string{http.MethodGet, http.MethodPost}, s.health},
+		"/version":    get(s.version),
+		"/load":       get(s.serverLoad),
+		"/metrics":    get(s.scrape.ServeHTTP),
+		"/v1/models":  get(s.models),
+		"/tokenize":   posted(s.tokenize),
+		"/detokenize": posted(s.detokenize),
 	}
-	if !s.cfg.Pooling || s.cfg.Both {
-		t["/v1/chat/completions"] = posted(s.counted(s.chat))
+	if !s.cfg.Pooling {
+		s.addGeneration(t)
+	}
+	if s.cfg.Pooling || s.cfg.Everything {
+		s.addPooling(t)
+	}
+	if s.cfg.Everything {
+		t["/classify"] = posted(s.counted(s.classify))
+		t["/v1/audio/transcriptions"] = posted(s.counted(s.audio("transcribe")))
+		t["/v1/audio/translations"] = posted(s.counted(s.audio("translate")))
 	}
 	return t
 }
 
-// find is the route of a path, with its parameter if it has one.
+func (s *Server) addGeneration(t map[string]route) {
+	t["/v1/chat/completions"] = posted(s.counted(s.chat))
+	t["/v1/chat/completions/batch"] = posted(s.counted(s.chatBatch))
+	t["/v1/completions"] = posted(s.counted(s.completions))
+	t["/v1/responses"] = posted(s.counted(s.createResponse))
+	t["/v1/messages"] = posted(s.counted(s.createMessage))
+	t["/v1/messages/count_tokens"] = posted(s.counted(s.countMessageTokens))
+}
+
+func (s *Server) addPooling(t map[string]route) {
+	t["/v1/embeddings"] = posted(s.counted(s.embeddings))
+	t["/pooling"] = posted(s.counted(s.pooling))
+	for _, path := range []string{"/score", "/v1/score"} {
+		t[path] = posted(s.counted(s.score))
+	}
+	for _, path := range []string{"/rerank", "/v1/rerank", "/v2/rerank"} {
+		t[path] = posted(s.counted(s.rerank))
+	}
+}
+
+// find is the route of a path.
 func (s *Server) find(path string) (route, bool) {
-	rt, ok := s.routes[path]
-	return rt, ok
+	if rt, ok := s.routes[path]; ok {
+		return rt, true
+	}
+	id, below := strings.CutPrefix(path, "/v1/responses/")
+	if !below || s.cfg.Pooling {
+		return route{}, false
+	}
+	id, cancel := strings.CutSuffix(id, "/cancel")
+	switch {
+	case id == "" || strings.Contains(id, "/"):
+		return route{}, false
+	case cancel:
+		return posted(s.cancelResponse(id)), true
+	}
+	return get(s.getResponse(id)), true
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
@@ -74,6 +117,9 @@ func preflight(w http.ResponseWriter, r *http.Request) bool {
 	h.Set("Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network")
 	h.Set("Access-Control-Allow-Methods", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, QUERY")
 	h.Set("Access-Control-Max-Age", "600")
+	if wanted := r.Header.Get("Access-Control-Request-Headers"); wanted != "" {
+		h.Set("Access-Control-Allow-Headers", wanted)
+	}
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(http.StatusBadRequest)
 	_, _ = w.Write([]byte("Disallowed CORS origin")) // the client is gone otherwise

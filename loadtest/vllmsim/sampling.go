@@ -137,8 +137,9 @@ const (
 	mostLogprobs = 20
 )
 
-// check is the bounds of the values, in the order in which vLLM looks.
-func (g *sampling) check() *fault {
+// check is the bounds of the values, in the order in which vLLM looks. room is how
+// many tokens the prompt leaves.
+func (g *sampling) check(room int) *fault {
 	switch {
 	case g.n < 1:
 		return badRequest("", fmt.Sprintf("n must be at least 1, got %d.", g.n))
@@ -149,13 +150,17 @@ func (g *sampling) check() *fault {
 	if f := g.checkPenalties(); f != nil {
 		return f
 	}
+	most := room
+	if g.maxTokens != nil {
+		most = min(room, *g.maxTokens)
+	}
 	switch {
-	case g.maxTokens != nil && *g.maxTokens < 1:
-		return badValue("max_tokens", *g.maxTokens, fmt.Sprintf("max_tokens must be at least 1, got %d.", *g.maxTokens))
+	case most < 1:
+		return badValue("max_tokens", most, fmt.Sprintf("max_tokens must be at least 1, got %d.", most))
 	case g.minTokens < 0:
 		return badRequest("", fmt.Sprintf("min_tokens must be greater than or equal to 0, got %d.", g.minTokens))
-	case g.maxTokens != nil && g.minTokens > *g.maxTokens:
-		return badRequest("", fmt.Sprintf("min_tokens must be less than or equal to max_tokens=%d, got %d.", *g.maxTokens, g.minTokens))
+	case g.minTokens > most:
+		return badRequest("", fmt.Sprintf("min_tokens must be less than or equal to max_tokens=%d, got %d.", most, g.minTokens))
 	}
 	for _, s := range g.stops {
 		if s == "" {

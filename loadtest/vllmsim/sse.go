@@ -8,21 +8,20 @@ import (
 // sse writes an event stream. Its buffer is reused, so that an event costs no
 // allocation.
 type sse struct {
-	w    http.ResponseWriter
-	out  *http.ResponseController
-	buf  []byte
-	open bool
+	w   http.ResponseWriter
+	out *http.ResponseController
+	buf []byte
 }
 
 func newSSE(w http.ResponseWriter) *sse {
 	return &sse{w: w, out: http.NewResponseController(w)}
 }
 
-// begin sends the status and the headers with the first flush.
+// begin sends the status and the headers, as vLLM does before there is a token.
 func (s *sse) begin() {
 	s.w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	s.w.WriteHeader(http.StatusOK)
-	s.open = true
+	_ = s.out.Flush() // the client is gone otherwise
 }
 
 // data appends an event that has no name.
@@ -46,9 +45,6 @@ func (s *sse) done() { s.buf = append(s.buf, "data: [DONE]\n\n"...) }
 func (s *sse) flush() error {
 	if len(s.buf) == 0 {
 		return nil
-	}
-	if !s.open {
-		s.begin()
 	}
 	_, err := s.w.Write(s.buf)
 	s.buf = s.buf[:0]

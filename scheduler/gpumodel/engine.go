@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// Errors of Add.
+// Errors of Admit and Add.
 var (
-	ErrBusy     = errors.New("gpumodel: the engine's queue is full")
+	ErrBusy     = errors.New("gpumodel: the engine has all the requests it may have")
+	ErrBacklog  = errors.New("gpumodel: the engine has too many prompt tokens to compute")
 	ErrTooLarge = errors.New("gpumodel: the request cannot fit even alone")
 	ErrDead     = errors.New("gpumodel: the engine is dead")
 	ErrRequest  = errors.New("gpumodel: invalid request")
@@ -27,8 +28,8 @@ const (
 type Config struct {
 	Profile         Profile
 	Scheduling      Scheduling
-	MaxQueuedReqs   int // requests that may wait; 0: no bound
-	MaxQueuedTokens int // tokens of prompts that may wait; 0: no bound
+	MaxQueuedReqs   int // sequences that may be there, those that run included; 0: no bound
+	MaxQueuedTokens int // prompt tokens of those without a first token, from which on nobody is admitted; 0: no bound
 	// OOMTokens is the context in tokens above which a sequence runs out of memory
 	// and kills the engine; 0: none does, and Add refuses what cannot fit.
 	OOMTokens int
@@ -148,8 +149,33 @@ func New(cfg Config) (*Engine, error) {
 	return &Engine{cfg: cfg, kv: kv, seqs: make(map[uint64]*seq)}, nil
 }
 
-// Add puts a sequence into the queue. It fails with ErrBusy, ErrTooLarge, ErrDead
-// or ErrRequest.
+// Admit reports whether a request of n sequences may come in. It fails with
+// ErrBusy or ErrBacklog, by the bounds of vLLM's --max-num-queued-reqs and
+// --max-num-queued-tokens, which, unlike their names, count what runs, too. Add
+// does not ask it.
+func (e *Engine) Admit(n int) error {
+	switch {
+	case e.cfg.MaxQueuedReqs > 0 && len(e.seqs)+n > e.cfg.MaxQueuedReqs:
+		return ErrBusy
+	case e.cfg.MaxQueuedTokens > 0 && e.prefilling() >= e.cfg.MaxQueuedTokens:
+		return ErrBacklog
+	}
+	return nil
+}
+
+// prefilling is the prompts, cached or not, of the sequences without a token.
+func (e *Engine) prefilling() int {
+	n := e.waiting.tokens
+	for _, s := range e.running {
+		if s.generated == 0 {
+			n += s.Prompt
+		}
+	}
+	return n
+}
+
+// Add puts a sequence into the queue. It fails with ErrTooLarge, ErrDead or
+// ErrRequest.
 func (e *Engine) Add(r Request) error {
 	if err := e.check(&r); err != nil {
 		return err
@@ -177,10 +203,6 @@ func (e *Engine) check(r *Request) error {
 		return fmt.Errorf("%w: %d tokens in, %d out", ErrRequest, r.Prompt, r.Output)
 	case e.cfg.OOMTokens == 0 && e.kv.blocksFor(r.Prompt+r.Output) > e.kv.blocks:
 		return ErrTooLarge
-	case e.cfg.MaxQueuedReqs > 0 && len(e.waiting.heap) >= e.cfg.MaxQueuedReqs:
-		return ErrBusy
-	case e.cfg.MaxQueuedTokens > 0 && e.waiting.tokens+r.Prompt > e.cfg.MaxQueuedTokens:
-		return ErrBusy
 	}
 	for k, m := range r.Prefix {
 		if m.Tokens > r.Prompt || (k > 0 && m.Tokens <= r.Prefix[k-1].Tokens) {
