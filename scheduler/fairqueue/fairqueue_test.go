@@ -225,6 +225,34 @@ func TestRebase(t *testing.T) {
 	})
 }
 
+// TestOldestAfterRequeue: what returns takes its old place among those that wait.
+func TestOldestAfterRequeue(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q := newQueue(2)
+		for i := range rapid.IntRange(2, 9).Draw(t, "requests") {
+			u := rapid.SampledFrom([]string{"ann", "bob", "eve"}).Draw(t, "user")
+			q.Push(&Request{AcceptedAt: time.Unix(int64(i+1), 0)}, []Step{{"vip", 1}, {u, 1}}, User{Key: u})
+		}
+		var flying []*Request
+		for range rapid.IntRange(1, q.Len()).Draw(t, "dispatched") {
+			flying = append(flying, q.Dispatch(take))
+		}
+		for _, r := range rapid.Permutation(flying).Draw(t, "order") {
+			q.Requeue(r)
+		}
+		var got []int64
+		for r := q.find([]string{"vip"}).line.front; r != nil; r = r.newer {
+			got = append(got, r.AcceptedAt.Unix())
+		}
+		if err := q.Check(); err != nil || len(got) != q.Len() || !slices.IsSorted(got) {
+			t.Fatal(got, err)
+		}
+		if c := q.Classes(); c[0].Oldest.Unix() != 1 {
+			t.Fatalf("%+v", c)
+		}
+	})
+}
+
 // TestUnknownRequestsAreLeftAlone: nothing happens to what the queue does not hold.
 func TestUnknownRequestsAreLeftAlone(t *testing.T) {
 	q := newQueue(2)

@@ -1,7 +1,5 @@
 package fairqueue
 
-import "cmp"
-
 // user is a person over all leaves of the tree: what runs is counted once.
 type user struct {
 	key        string
@@ -33,7 +31,7 @@ func (r *Request) precedes(o *Request) bool {
 	if r.Priority != o.Priority {
 		return r.Priority < o.Priority
 	}
-	return cmp.Or(r.AcceptedAt.Compare(o.AcceptedAt), cmp.Compare(r.seq, o.seq)) < 0
+	return o.later(r)
 }
 
 // chance is the finalizer of splitmix64 (Steele, Lea and Flood, OOPSLA'14).

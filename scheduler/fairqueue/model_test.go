@@ -442,6 +442,16 @@ func (p *pair) requeue(t *rapid.T) {
 
 func (p *pair) cancel(t *rapid.T) { p.remove(p.some(t, "cancel", queued)) }
 
+// drop ends one that no backend served.
+func (p *pair) drop(t *rapid.T) {
+	w := p.some(t, "drop", flies)
+	p.q.Remove(w.r)
+	p.q.Remove(w.r) // nothing happens
+	p.m.charge(w.m, 0)
+	p.m.land(w.m)
+	p.m.settleUser(w.m.leaf.key, p.leaves)
+}
+
 func (p *pair) adopt(t *rapid.T) {
 	w := p.some(t, "adopt", queued)
 	p.remove(w)
@@ -598,6 +608,7 @@ func TestModel(t *testing.T) {
 			"settle":   p.settle,
 			"requeue":  p.requeue,
 			"cancel":   p.cancel,
+			"drop":     p.drop,
 			"adopt":    p.adopt,
 			"weight":   p.weight,
 			"max":      p.maxRunning,

@@ -65,16 +65,24 @@ func (q *Queue) Push(r *Request, path []Step, u User) {
 	q.refreshAll(f.user)
 }
 
-// Remove takes a waiting request out, without any charge. Others are left alone.
+// Remove takes a request out for good, without any charge: one that waits, or one
+// in flight that no backend served. What the latter was charged is refunded; its
+// user comes back like any other, for only who waits again has its old place.
 func (q *Queue) Remove(r *Request) {
-	if !r.Queued() {
-		return
-	}
 	f := r.flow
-	q.part(r)
-	q.refresh(&f.node, false)
-	q.count(&f.node, -1, 0, -r.Estimate)
-	r.flow = nil
+	switch {
+	case f == nil:
+	case r.flight == nil:
+		q.part(r)
+		r.flow = nil
+		q.refresh(&f.node, false)
+		q.count(&f.node, -1, 0, -r.Estimate)
+	default:
+		q.charge(r, 0)
+		q.land(r)
+		q.count(&f.node, 0, -1, 0)
+		q.refreshAll(f.user)
+	}
 }
 
 // SetWeight changes the weight of the node at path for later dispatches. A node

@@ -1,6 +1,9 @@
 package fairqueue
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // maxDepth is the number of levels below the root that are possible.
 const maxDepth = 3
@@ -71,24 +74,43 @@ func (r *Request) sequences() int { return max(r.Sequences, 1) }
 // line is the waiting requests below a node in the order in which they came.
 type line struct{ front, back *Request }
 
-func (l *line) append(r *Request) {
-	r.older, r.newer = l.back, nil
-	if l.back != nil {
-		l.back.newer = r
-	} else {
-		l.front = r
+func (l *line) append(r *Request) { l.insert(r, l.back) }
+
+// put gives r its old place again. It looks from both ends: what returns was
+// among the first of all, or among the last where a long queue of another user
+// stands before it.
+func (l *line) put(r *Request) {
+	for first, last := l.front, l.back; last != nil; first, last = first.newer, last.older {
+		if !last.later(r) {
+			l.insert(r, last)
+			return
+		}
+		if first.later(r) {
+			l.insert(r, first.older)
+			return
+		}
 	}
-	l.back = r
+	l.insert(r, nil)
 }
 
-func (l *line) prepend(r *Request) {
-	r.older, r.newer = nil, l.front
-	if l.front != nil {
-		l.front.older = r
+// later reports whether r was accepted after o.
+func (r *Request) later(o *Request) bool {
+	return cmp.Or(r.AcceptedAt.Compare(o.AcceptedAt), cmp.Compare(r.seq, o.seq)) > 0
+}
+
+// insert puts r behind one that stands in the line, nil: to the front.
+func (l *line) insert(r, behind *Request) {
+	next := &l.front
+	if behind != nil {
+		next = &behind.newer
+	}
+	r.older, r.newer = behind, *next
+	*next = r
+	if r.newer != nil {
+		r.newer.older = r
 	} else {
 		l.back = r
 	}
-	l.front = r
 }
 
 func (l *line) remove(r *Request) {

@@ -25,7 +25,6 @@ func (q *Queue) Settle(r *Request, actual Cost) {
 	q.deliver(r, actual)
 	f := r.flow
 	q.land(r)
-	r.flow = nil
 	q.count(&f.node, 0, -1, 0)
 	q.refreshAll(f.user)
 	q.mean.add(actual)
@@ -43,7 +42,7 @@ func (q *Queue) Requeue(r *Request) {
 	q.land(r)
 	q.join(r, f)
 	q.count(&f.node, 0, -1, 0)
-	f.top().line.prepend(r)
+	f.top().line.put(r)
 	q.refresh(&f.node, true)
 	q.refreshAll(f.user)
 }
@@ -86,9 +85,9 @@ func (q *Queue) deliver(r *Request, actual Cost) {
 	}
 }
 
-// land returns the sequences of r.
+// land returns the sequences of r, which belongs to no flow then.
 func (q *Queue) land(r *Request) {
 	r.flow.user.running -= r.sequences()
 	r.flight.next = q.free
-	q.free, r.flight = r.flight, nil
+	q.free, r.flight, r.flow = r.flight, nil, nil
 }
