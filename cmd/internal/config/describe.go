@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -45,9 +46,14 @@ func (c *Config) Describe(w io.Writer) error {
 // describeNotes says what follows from several settings together.
 func (c *Config) describeNotes(out *printer) {
 	out.line("")
+	served := func(p Pool) bool { return len(p.Backends) > 0 }
 	for _, p := range c.Pools {
-		if len(p.Backends) == 0 {
-			out.line("The pool " + p.Name + " has no backend: an emulated vLLM stands in for it.")
+		switch {
+		case served(p):
+		case slices.ContainsFunc(c.Pools, served):
+			out.line("The pool " + p.Name + " has no backend: its requests wait until there is one.")
+		default:
+			out.line("The pool " + p.Name + " has no backend, as no other has: an emulated vLLM answers in the first.")
 		}
 	}
 	switch n := len(c.Identity.APIKeys); {

@@ -162,6 +162,9 @@ func (c *Config) describeExamples(out *printer, p *policy.Policy) {
 			all = all[1:]
 		}
 		out.line("\n  " + first.rule + strings.Join(labels, "; "))
+		if first.rule != "" && !slices.ContainsFunc(whys, func(w policy.Why) bool { return strings.HasPrefix(w.From+" ", first.rule) }) {
+			out.line("    Nothing of this rule shows here: rules above it set the same, or something else bounds it.")
+		}
 		out.table(func(t io.Writer) {
 			for _, why := range whys {
 				fmt.Fprintf(t, "    %s\t%s\t%s\n", why.Key, text().text(why.Value), printable(why.From))
