@@ -35,13 +35,15 @@ type Limiter interface {
 type Need struct {
 	InputTokens int // estimate
 	MaxTokens   int // output bound of all sequences; 0: the client set none
+	Sequences   int // as so many requests it counts
 }
 
 // Allowance is what is left in the tightest buckets, and the way to settle.
 type Allowance struct {
 	Requests, Tokens *Level // nil: no such limit
-	// Settle corrects the tokens that were reserved; nil: none were.
-	Settle func(u scheduler.Usage)
+	// Settle corrects the tokens that were reserved; nil: none were. It is called
+	// once, with what the request used; nil: that is not known.
+	Settle func(u *scheduler.Usage)
 }
 
 // Level is a bucket's, as the x-ratelimit-* headers tell it.

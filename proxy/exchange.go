@@ -174,7 +174,7 @@ func (x *exchange) end() {
 		x.rec.outcome = scheduler.Failed
 	}
 	if x.allow.Settle != nil {
-		x.allow.Settle(x.rec.usage)
+		x.allow.Settle(x.rec.used())
 	}
 	x.s.held.release(x.held)
 	x.rec.ended = time.Now()

@@ -342,7 +342,17 @@ func nextEvent(tb testing.TB, r *bufio.Reader) string {
 	}
 }
 
+// unknown is the input of a usage that nobody knows.
+const unknown = -1
+
 // takeAll is a limiter that always gives.
 func takeAll(settle func(scheduler.Usage)) func(*policy.Decision, Need) (Allowance, *scheduler.Problem) {
-	return func(*policy.Decision, Need) (Allowance, *scheduler.Problem) { return Allowance{Settle: settle}, nil }
+	return func(*policy.Decision, Need) (Allowance, *scheduler.Problem) {
+		return Allowance{Settle: func(u *scheduler.Usage) {
+			if u == nil {
+				u = &scheduler.Usage{Input: unknown}
+			}
+			settle(*u)
+		}}, nil
+	}
 }

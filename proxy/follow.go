@@ -96,6 +96,7 @@ func (f *follower) counted() {
 	if r.granted.IsZero() || r.usage != (scheduler.Usage{}) {
 		return
 	}
+	r.counted = true
 	r.usage = scheduler.Usage{Input: f.x.s.estimates.input(f.x.at.model, f.x.req), Output: f.out.meter.events}
 }
 
@@ -155,6 +156,7 @@ func (f *follower) granted() {
 
 func (f *follower) ended(e *scheduler.End) {
 	r := &f.x.rec
+	r.counted = true
 	r.usage, r.cost, r.outcome = e.Usage, e.Cost, e.Outcome
 	if r.outcome == "" {
 		r.outcome = scheduler.Completed

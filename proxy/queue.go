@@ -83,6 +83,7 @@ func (x *exchange) admit() *scheduler.Problem {
 	}
 	allow, p := x.s.deps.Limiter.Take(x.r.Context(), d, Need{
 		InputTokens: x.s.estimates.input(x.at.model, x.req), MaxTokens: x.req.MaxTokens * x.req.Sequences,
+		Sequences: x.req.Sequences,
 	})
 	limitHeaders(x.header(), allow)
 	if p == nil {

@@ -25,6 +25,7 @@ type record struct {
 	status                      int // what was sent; 0: nothing yet
 	outcome                     scheduler.Outcome
 	usage                       scheduler.Usage
+	counted                     bool // usage is what it used
 	cost                        float64
 	problem                     *scheduler.Problem
 }
@@ -34,6 +35,15 @@ func millis(from, to time.Time) float64 {
 		return 0
 	}
 	return math.Round(to.Sub(from).Seconds()*1e5) / 1e2
+}
+
+// used is what the request used; nil: a backend may have had it, and nobody
+// knows. What was never granted used nothing.
+func (r *record) used() *scheduler.Usage {
+	if r.counted || r.granted.IsZero() {
+		return &r.usage
+	}
+	return nil
 }
 
 // log writes the one line of a request.

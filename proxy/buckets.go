@@ -1,0 +1,163 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"fairlane/proxy/limit"
+	"fairlane/proxy/policy"
+	"fairlane/scheduler"
+)
+
+// Buckets is a [Limiter] that keeps levels in a store.
+type Buckets struct {
+	store  limit.Store
+	local  limit.Store // decides while the store cannot be asked
+	away   atomic.Bool // so it is
+	logger *slog.Logger
+	jitter func() float64 // in [0, 1)
+}
+
+// NewLimiter makes a limiter of a store. While the store fails, memory decides:
+// nobody is refused for it, and nobody gets more than this process would give.
+func NewLimiter(store limit.Store, logger *slog.Logger) *Buckets {
+	return &Buckets{store: store, local: limit.NewMemory(limit.MemoryConfig{}), logger: logger, jitter: rand.Float64}
+}
+
+// drawing is what a request draws from which buckets.
+type drawing struct {
+	charges []limit.Charge
+	from    []*policy.Bucket // of each charge
+}
+
+// Take draws from all buckets of the decision, or from none.
+func (b *Buckets) Take(ctx context.Context, d *policy.Decision, need Need) (Allowance, *scheduler.Problem) {
+	if len(d.Buckets) == 0 {
+		return Allowance{}, nil
+	}
+	dr := draw(d.Buckets, need)
+	store, result := b.acquire(ctx, dr.charges)
+	allow := dr.allowance(result.Levels)
+	if !result.Granted {
+		return allow, b.refusal(&refused{
+			bucket: dr.from[result.Refused], charge: &dr.charges[result.Refused], size: d.Size, never: result.Never, wait: result.RetryAfter,
+		})
+	}
+	if reserved := dr.tokens(); len(reserved) > 0 {
+		// The request's end may be that its client left; that is to be settled too.
+		ctx = context.WithoutCancel(ctx)
+		allow.Settle = func(u *scheduler.Usage) { b.settle(ctx, store, reserved, u) }
+	}
+	return allow, nil
+}
+
+// draw makes a charge of each limit.
+func draw(buckets []policy.Bucket, need Need) drawing {
+	n := 0
+	for i := range buckets {
+		n += len(buckets[i].Limits)
+	}
+	dr := drawing{charges: make([]limit.Charge, 0, n), from: make([]*policy.Bucket, 0, n)}
+	for i := range buckets {
+		bucket := &buckets[i]
+		for j, l := range bucket.Limits {
+			key := limit.Key{Scope: bucket.Scope, Owner: bucket.Owner, Period: l.Period}
+			for _, before := range bucket.Limits[:j] {
+				if before.Period == l.Period {
+					key.Nth++
+				}
+			}
+			dr.charges = append(dr.charges, limit.Charge{Key: key, Limit: l, Cost: need.of(bucket.Kind, l)})
+			dr.from = append(dr.from, bucket)
+		}
+	}
+	return dr
+}
+
+// of is what a request takes from a bucket. Tokens are an estimate, which must
+// not refuse for ever; what is missing is settled at the end.
+func (n Need) of(kind policy.BucketKind, l limit.Limit) int64 {
+	if kind == policy.Tokens {
+		return min(max(1, int64(n.InputTokens)+int64(n.MaxTokens)), l.Room())
+	}
+	return int64(max(1, n.Sequences))
+}
+
+// allowance tells of the tightest limits.
+func (dr drawing) allowance(levels []limit.Level) Allowance {
+	var a Allowance
+	for i, l := range levels {
+		at := &a.Requests
+		if dr.from[i].Kind == policy.Tokens {
+			at = &a.Tokens
+		}
+		if *at == nil || l.Remaining < (*at).Remaining || l.Remaining == (*at).Remaining && l.Reset > (*at).Reset {
+			*at = &Level{Limit: l.Limit, Remaining: l.Remaining, Reset: l.Reset}
+		}
+	}
+	return a
+}
+
+// tokens are the charges of tokens.
+func (dr drawing) tokens() []limit.Charge {
+	var out []limit.Charge
+	for i, c := range dr.charges {
+		if dr.from[i].Kind == policy.Tokens {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// acquire asks the store, or memory. It says whom, as that one has to settle.
+func (b *Buckets) acquire(ctx context.Context, charges []limit.Charge) (limit.Store, limit.Result) {
+	r, err := b.store.Acquire(ctx, charges)
+	b.heard(ctx, err)
+	if err == nil {
+		return b.store, r
+	}
+	r, err = b.local.Acquire(ctx, charges)
+	if err != nil { // memory does not fail
+		r = limit.Result{Granted: true}
+	}
+	return b.local, r
+}
+
+// settle corrects what was reserved by what was used. Cached tokens are free.
+// Without usage the reservation stays.
+func (b *Buckets) settle(ctx context.Context, store limit.Store, reserved []limit.Charge, u *scheduler.Usage) {
+	if u == nil {
+		return
+	}
+	used := int64(max(0, u.Input-u.Cached)) + int64(max(0, u.Output))
+	corrections := reserved[:0]
+	for _, c := range reserved {
+		if c.Cost = used - c.Cost; c.Cost != 0 {
+			corrections = append(corrections, c)
+		}
+	}
+	if len(corrections) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleWait)
+	defer cancel()
+	b.heard(ctx, store.Settle(ctx, corrections))
+}
+
+// settleWait is how long the end of a request may wait for the store.
+const settleWait = time.Second
+
+// heard notes whether the store answers, and logs when that changes.
+func (b *Buckets) heard(ctx context.Context, err error) {
+	switch {
+	case err == nil:
+		if b.away.Load() && b.away.CompareAndSwap(true, false) {
+			b.logger.InfoContext(ctx, "the store of limits answers again")
+		}
+	case ctx.Err() == nil && b.away.CompareAndSwap(false, true): // else it is the client who left
+		b.logger.WarnContext(ctx, "the store of limits does not answer; each process keeps its own until it does", slog.Any("error", err))
+	}
+}
