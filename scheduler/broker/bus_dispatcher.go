@@ -1,0 +1,107 @@
+package broker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nats-io/nats.go"
+
+	"fairlane/scheduler"
+)
+
+// proxyBeat is a proxy's heartbeat on its way.
+type proxyBeat struct {
+	Proxy   string `json:"proxy"`
+	Leaving bool   `json:"leaving,omitempty"`
+}
+
+// dispatcherAt is the leader of a pool, whoever it is.
+type dispatcherAt struct {
+	b    *Bus
+	pool string
+}
+
+// Report implements scheduler.Dispatcher.
+func (d *dispatcherAt) Report(ctx context.Context, r *scheduler.Report) error {
+	if local := d.b.localDispatcher(d.pool); local != nil {
+		return local.Report(ctx, r)
+	}
+	return d.ask(ctx, verbReport, r, nil)
+}
+
+// Cancel implements scheduler.Dispatcher.
+func (d *dispatcherAt) Cancel(ctx context.Context, id string) error {
+	if local := d.b.localDispatcher(d.pool); local != nil {
+		return local.Cancel(ctx, id)
+	}
+	return d.ask(ctx, verbRecall, id, nil)
+}
+
+// ProxyBeat implements scheduler.Dispatcher.
+func (d *dispatcherAt) ProxyBeat(ctx context.Context, proxy string, leaving bool) error {
+	if local := d.b.localDispatcher(d.pool); local != nil {
+		return local.ProxyBeat(ctx, proxy, leaving)
+	}
+	return d.ask(ctx, verbBeat, proxyBeat{proxy, leaving}, nil)
+}
+
+// Where implements scheduler.Dispatcher.
+func (d *dispatcherAt) Where(ctx context.Context, ids []string) ([]scheduler.Notice, error) {
+	if local := d.b.localDispatcher(d.pool); local != nil {
+		return local.Where(ctx, ids)
+	}
+	var out []scheduler.Notice
+	err := d.ask(ctx, verbWhere, ids, &out)
+	return out, err
+}
+
+func (d *dispatcherAt) ask(ctx context.Context, verb string, in, out any) error {
+	if !validName(d.pool) {
+		return scheduler.ErrNotLeader
+	}
+	return d.b.ask(ctx, roleDispatcher+d.pool+"."+verb, in, out, scheduler.ErrNotLeader)
+}
+
+// serveDispatcher gives every verb its own goroutine to read, and answers beside
+// it, because the leader answers when it has time. Reports stay in order for
+// each worker.
+func serveDispatcher(s *service, pool string, d scheduler.Dispatcher) error {
+	at := roleDispatcher + pool + "."
+	return errors.Join(
+		s.subscribe(at+verbReport, func(m *nats.Msg) {
+			r := &scheduler.Report{}
+			if err := unpack(m.Data, r); err != nil {
+				s.malformed(m, err)
+				return
+			}
+			s.inLane(r.Worker, func(ctx context.Context) { s.respond(m, nil, d.Report(ctx, r)) })
+		}),
+		s.subscribe(at+verbRecall, func(m *nats.Msg) {
+			var id string
+			if err := unpack(m.Data, &id); err != nil {
+				s.malformed(m, err)
+				return
+			}
+			s.aside(func(ctx context.Context) { s.respond(m, nil, d.Cancel(ctx, id)) })
+		}),
+		s.subscribe(at+verbBeat, func(m *nats.Msg) {
+			var beat proxyBeat
+			if err := unpack(m.Data, &beat); err != nil {
+				s.malformed(m, err)
+				return
+			}
+			s.inLane(beat.Proxy, func(ctx context.Context) { s.respond(m, nil, d.ProxyBeat(ctx, beat.Proxy, beat.Leaving)) })
+		}),
+		s.subscribe(at+verbWhere, func(m *nats.Msg) {
+			var ids []string
+			if err := unpack(m.Data, &ids); err != nil {
+				s.malformed(m, err)
+				return
+			}
+			s.aside(func(ctx context.Context) {
+				notices, err := d.Where(ctx, ids)
+				s.respond(m, notices, err)
+			})
+		}),
+	)
+}

@@ -1,0 +1,53 @@
+// Package broker is everything NATS: the server inside the process or the
+// connection to one outside, a stream of entries a pool, the lease that makes
+// one dispatcher the leader, and the bus on which the roles call each other.
+//
+// # The stream
+//
+// Every accepted request is one message in the stream FL_<pool>: headers only,
+// on the subject fl.req.<pool>.<class>.<flow>, where flow is base32(sha256(user))
+// cut to 16 characters. It is what a new leader rebuilds the queue from. The
+// message id is the entry's, so a publish that got no answer is simply repeated:
+// within the duplicate window JetStream stores it once. A leader reads the
+// stream with an ephemeral consumer that is made anew, behind the last entry
+// seen, whenever a sequence is missing or the connection was lost. An entry that
+// is done is deleted by its sequence, in the background, until JetStream says
+// that it is not there.
+//
+// # The lease
+//
+// A key in a bucket whose keys die after TTL. Who creates it leads, and has to
+// replace it by compare-and-set before it dies (Gray and Cheriton, "Leases: an
+// efficient fault-tolerant mechanism", SOSP'89). Two facts make it safe to trust
+// the clock of one machine for one TTL: time is counted from when a renewal was
+// sent, which is before NATS started to count; and the leader stops at ¾ of the
+// TTL, so clocks may differ in speed by a quarter before two lead at once. What
+// remains, a leader that was stopped between looking at its lease and acting, is
+// caught by the epoch (bucket created, revision of the creation), the upper part
+// of every fence: a proxy never takes an attempt that is older than the one it
+// knows. The epoch has the bucket's creation in it so that a NATS that was wiped,
+// whose revisions begin at 1 again, still gives out newer fences.
+//
+// # The bus
+//
+// Roles are found by id. One that is served in this process is called directly;
+// bodies and frames are handed over, not copied. Others are reached over core
+// NATS, on subjects that no two roles share:
+//
+//	fl.wk.<worker>.a          grant           request, in order
+//	fl.wk.<worker>.c          cancel          request
+//	fl.wk.all.<pool>.m        muster          publish
+//	fl.px.<proxy>.s.<id>      handshake       request
+//	fl.px.<proxy>.b.<body>    part of a body  request, 4 at a time
+//	fl.px.<proxy>.f.<id>      frame           publish, reply = fl.wk.<worker>.c
+//	fl.px.<proxy>.q           notices         publish
+//	fl.px.<proxy>.ping        ping            request
+//	fl.ds.<pool>.<verb>       report, cancel, beat, where: requests
+//
+// A frame is type(1) bucket(4) revision(4) attempt(4) seq(4) payload, integers in
+// big-endian order. The payload of data is the bytes of the answer; of head, end
+// and err it is JSON; a beat has none.
+//
+// While the connection is down nothing is buffered: a stale frame or grant has
+// to fail, not to arrive late.
+package broker

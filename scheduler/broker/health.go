@@ -1,0 +1,84 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+const (
+	lookEvery    = time.Second
+	lookPatience = 2 * time.Second
+)
+
+// health is what was last seen of the store; a nil err means that it answers.
+type health struct{ err error }
+
+// Up is nil while the store answers, as of the last second.
+func (b *Broker) Up() error { return b.state.Load().err }
+
+func (b *Broker) disconnected(err error) {
+	if b.nc == nil || b.nc.IsClosed() {
+		return
+	}
+	if err == nil {
+		err = errors.New("the connection ended")
+	}
+	b.see(err)
+}
+
+// watch looks after the store until ctx ends.
+func (b *Broker) watch(ctx context.Context) {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := b.look(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		b.see(err)
+		if b.server != nil && b.server.health() != nil {
+			b.revive()
+		}
+	}
+}
+
+func (b *Broker) look(ctx context.Context) error {
+	if b.server != nil {
+		if err := b.server.health(); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	_, err := b.js.AccountInfo(ctx)
+	return err
+}
+
+func (b *Broker) revive() {
+	if err := b.server.revive(); err != nil {
+		b.cfg.Logger.Debug("the store stays closed", slog.Any("error", err))
+		return
+	}
+	b.cfg.Logger.Info("the store was opened again")
+}
+
+// see records what was seen and tells of a change.
+func (b *Broker) see(err error) {
+	before := b.state.Swap(&health{err})
+	switch {
+	case err != nil && (before == nil || before.err == nil):
+		b.cfg.Logger.Error("nats does not answer", slog.Any("error", err))
+	case err == nil && before != nil && before.err != nil:
+		b.cfg.Logger.Info("nats answers again")
+	default:
+		return
+	}
+	b.cfg.Changed(err)
+}

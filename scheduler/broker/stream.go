@@ -1,0 +1,194 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fairlane/scheduler"
+)
+
+const (
+	maxPerFlow      = 4096 // running entries count too, so this is never the bound that people meet
+	defaultMaxMsgs  = 100_000
+	externalBytes   = 256 << 20 // an external NATS may want every stream bounded
+	duplicates      = 30 * time.Second
+	publishPatience = 10 * time.Second // an election in a cluster of three takes 4 to 9 s
+	publishTry      = 2 * time.Second
+	publishPause    = 50 * time.Millisecond
+	defaultMaxAge   = 24 * time.Hour
+)
+
+// Errors of a publish that found no room. Both are scheduler.ErrFull and carry
+// the scheduler.Problem that the client is told.
+var (
+	ErrFlowFull   = fmt.Errorf("too many entries of one user: %w", scheduler.ErrFull)
+	ErrStreamFull = fmt.Errorf("too many entries in the pool: %w", scheduler.ErrFull)
+)
+
+// JetStream's error codes, as its errors.json numbers them.
+const (
+	codeNotFound        jetstream.ErrorCode = 10043 // no message with that sequence
+	codeStoreFailed     jetstream.ErrorCode = 10077 // a bound of the stream
+	codeAccountResource jetstream.ErrorCode = 10002
+	codeNoResources     jetstream.ErrorCode = 10023
+	codeMemoryExceeded  jetstream.ErrorCode = 10028
+	codeStorageExceeded jetstream.ErrorCode = 10047
+)
+
+// StreamConfig is a pool's stream.
+type StreamConfig struct {
+	Pool string
+	// MaxAge is when an entry is dropped whatever happened to it: the longest
+	// wait and the longest run together. 0: 24 h.
+	MaxAge  time.Duration
+	MaxMsgs int64 // entries that wait or run; 0: 100,000
+}
+
+// Stream is the queue's log of one pool.
+type Stream struct {
+	b       *Broker
+	pool    string
+	name    string
+	deletes *deletes
+	cached  atomic.Pointer[jetstream.Stream]
+}
+
+// Stream creates a pool's stream, or brings it to what is configured now.
+func (b *Broker) Stream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
+	if !validName(cfg.Pool) {
+		return nil, fmt.Errorf("pool %q: a name is 1 to 32 of a-z, 0-9, - and _, and begins with a letter or digit", cfg.Pool)
+	}
+	if _, err := b.js.CreateOrUpdateStream(ctx, b.streamConfig(cfg)); err != nil {
+		return nil, fmt.Errorf("stream of pool %q: %w", cfg.Pool, err)
+	}
+	s := &Stream{b: b, pool: cfg.Pool, name: streamName(cfg.Pool)}
+	s.deletes = newDeletes(s.deleteNow, b.cfg.Logger)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.streams = append(b.streams, s)
+	return s, nil
+}
+
+// handle is what the client wants to see for calls about the stream itself. It
+// only knows the name, so it stays good.
+func (s *Stream) handle(ctx context.Context) (jetstream.Stream, error) {
+	if h := s.cached.Load(); h != nil {
+		return *h, nil
+	}
+	h, err := s.b.js.Stream(ctx, s.name)
+	if err == nil {
+		s.cached.Store(&h)
+	}
+	return h, err
+}
+
+func (b *Broker) streamConfig(cfg StreamConfig) jetstream.StreamConfig {
+	c := jetstream.StreamConfig{
+		Name:                 streamName(cfg.Pool),
+		Subjects:             []string{poolSubjects(cfg.Pool)},
+		Retention:            jetstream.LimitsPolicy,
+		Storage:              b.storage(),
+		Discard:              jetstream.DiscardNew,
+		DiscardNewPerSubject: true,
+		MaxMsgsPerSubject:    maxPerFlow,
+		MaxMsgs:              cmp.Or(cfg.MaxMsgs, defaultMaxMsgs),
+		MaxBytes:             -1,
+		MaxAge:               cmp.Or(cfg.MaxAge, defaultMaxAge),
+		Duplicates:           duplicates,
+		Replicas:             b.cfg.Replicas,
+	}
+	c.Duplicates = min(c.Duplicates, c.MaxAge)
+	if b.server == nil {
+		c.MaxBytes = externalBytes
+	}
+	return c
+}
+
+func (b *Broker) storage() jetstream.StorageType {
+	if b.cfg.Store == StoreMemory {
+		return jetstream.MemoryStorage
+	}
+	return jetstream.FileStorage
+}
+
+// Publish puts an entry into the stream and returns its sequence when JetStream
+// has it. Without an answer it is repeated, with the same message id, for up to
+// 10 s and not beyond the entry's deadline. After an error the entry may have
+// arrived all the same.
+func (s *Stream) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error) {
+	if e.Pool != s.pool {
+		return 0, fmt.Errorf("an entry of pool %q in the stream of %q", e.Pool, s.pool)
+	}
+	h, err := encodeEntry(e)
+	if err != nil {
+		return 0, err
+	}
+	until := time.Now().Add(publishPatience)
+	if !e.Deadline.IsZero() && e.Deadline.Before(until) {
+		until = e.Deadline
+	}
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	subject := "fl.req." + s.pool + "." + e.Class + "." + flowOf(e.User)
+	for wait := publishPause; ; wait = min(2*wait, publishTry/4) {
+		seq, err := s.publishOnce(ctx, &nats.Msg{Subject: subject, Header: h})
+		if err == nil {
+			return seq, nil
+		}
+		if full := fullError(err); full != nil {
+			return 0, full
+		}
+		if !retryable(err) || !pause(ctx, wait) {
+			return 0, fmt.Errorf("publish to pool %q: %w", s.pool, err)
+		}
+	}
+}
+
+func (s *Stream) publishOnce(ctx context.Context, m *nats.Msg) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTry)
+	defer cancel()
+	ack, err := s.b.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return 0, err
+	}
+	return ack.Sequence, nil
+}
+
+// fullError is what err says about room; nil: nothing.
+func fullError(err error) error {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return nil
+	}
+	switch api.ErrorCode {
+	case codeStoreFailed:
+		if strings.Contains(api.Description, "per subject") {
+			return fmt.Errorf("%w: %w", ErrFlowFull, scheduler.Refusal(scheduler.CodeQueueLimit, scheduler.ReasonUserQueue, 10*time.Second,
+				fmt.Sprintf("you have %d requests waiting and running, the most that one user may have; please try again when some are done", maxPerFlow)))
+		}
+	case codeAccountResource, codeNoResources, codeMemoryExceeded, codeStorageExceeded:
+	default:
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrStreamFull, scheduler.Refusal(scheduler.CodeOverloaded, scheduler.ReasonPoolQueue, 10*time.Second,
+		"the queue is full; please try again in a few seconds"))
+}
+
+// retryable reports whether a repetition may fare better: nobody answered, or
+// who answered has no leader or is busy.
+func retryable(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.Code >= 500 || api.Code == 409 // 409: the first try is still under way
+	}
+	return !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrMaxPayload) &&
+		!errors.Is(err, nats.ErrHeadersNotSupported) && !errors.Is(err, nats.ErrBadSubject)
+}

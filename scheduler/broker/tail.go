@@ -1,0 +1,199 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fairlane/scheduler"
+)
+
+const (
+	tailBatch     = 2048
+	tailHeartbeat = time.Second
+	tailExpiry    = 30 * time.Second
+	tailAsk       = 50 * time.Millisecond // how often it is asked whether all is loaded
+	tailPause     = 100 * time.Millisecond
+	consumerIdle  = time.Minute // after which the server forgets a reader
+	apiPatience   = 2 * time.Second
+)
+
+var errMissed = errors.New("a message is missing")
+
+// Tail reads the stream in order from a sequence (0 and 1: from the beginning),
+// and goes on with what comes, until ctx ends. entry is called for each, with an
+// error for one that can't be decoded; loaded is called once, when all that was
+// there had been read. Both are called from one goroutine. Lost connections and
+// lost consumers are made up for; an error is returned only when ctx ends or the
+// broker was closed.
+func (s *Stream) Tail(ctx context.Context, from uint64, entry func(seq uint64, e *scheduler.Entry, err error), loaded func()) error {
+	t := &tail{s: s, next: max(from, 1), entry: entry, loaded: loaded}
+	for {
+		err := t.read(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, nats.ErrConnectionClosed) {
+			return err
+		}
+		s.b.cfg.Logger.Debug("the stream is read anew", slog.String("pool", s.pool), slog.Uint64("from", t.next), slog.Any("error", err))
+		if !pause(ctx, tailPause) {
+			return ctx.Err()
+		}
+	}
+}
+
+// tail is where a reader of the stream is. It outlives its consumers.
+type tail struct {
+	s      *Stream
+	next   uint64 // sequence in the stream
+	entry  func(uint64, *scheduler.Entry, error)
+	loaded func() // nil after it was called
+}
+
+// read follows one consumer until it fails or ctx ends.
+func (t *tail) read(ctx context.Context) error {
+	cons, err := t.consumer(ctx)
+	if err != nil {
+		return err
+	}
+	defer t.drop(ctx, cons)
+	messages, err := cons.Messages(jetstream.PullMaxMessages(tailBatch), jetstream.PullExpiry(tailExpiry), jetstream.PullHeartbeat(tailHeartbeat))
+	if err != nil {
+		return err
+	}
+	defer messages.Stop()
+	for expect := uint64(1); ; {
+		m, err := t.message(ctx, messages)
+		switch {
+		case err == nil:
+			if err := t.take(m, expect); err != nil {
+				return err
+			}
+			expect++
+		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded): // quiet for a moment
+			if err := t.ask(ctx, cons); err != nil {
+				return err
+			}
+		default:
+			return err
+		}
+	}
+}
+
+func (t *tail) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiPatience)
+	defer cancel()
+	return t.s.b.js.CreateConsumer(ctx, t.s.name, jetstream.ConsumerConfig{
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       t.next,
+		AckPolicy:         jetstream.AckNonePolicy,
+		HeadersOnly:       true,
+		MemoryStorage:     true,
+		Replicas:          1,
+		InactiveThreshold: consumerIdle,
+	})
+}
+
+// drop tells the server that a consumer is not needed any more; it would find
+// out by itself, later.
+func (t *tail) drop(ctx context.Context, cons jetstream.Consumer) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), apiPatience/4)
+	defer cancel()
+	_ = t.s.b.js.DeleteConsumer(ctx, t.s.name, cons.CachedInfo().Name)
+}
+
+// message waits for the next one; until the stream is loaded, not for long.
+func (t *tail) message(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
+	if t.loaded != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, tailAsk)
+		defer cancel()
+	}
+	return messages.Next(jetstream.NextContext(ctx))
+}
+
+func (t *tail) take(m jetstream.Msg, expect uint64) error {
+	meta, err := m.Metadata()
+	if err != nil {
+		return err
+	}
+	if meta.Sequence.Consumer != expect {
+		return fmt.Errorf("%w: %d came for %d", errMissed, meta.Sequence.Consumer, expect)
+	}
+	t.next = meta.Sequence.Stream + 1
+	e, err := decodeEntry(m.Headers())
+	t.entry(meta.Sequence.Stream, e, err)
+	if meta.NumPending == 0 {
+		t.done()
+	}
+	return nil
+}
+
+// ask finds out that all is loaded where no message says so: the stream may be
+// empty, or its last entries were deleted while it was read.
+func (t *tail) ask(ctx context.Context, cons jetstream.Consumer) error {
+	if t.loaded == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, apiPatience)
+	defer cancel()
+	info, err := cons.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if info.NumPending == 0 && info.Delivered.Stream < t.next {
+		t.done()
+	}
+	return nil
+}
+
+func (t *tail) done() {
+	if t.loaded != nil {
+		t.loaded()
+		t.loaded = nil
+	}
+}
+
+// DropSync removes every entry whose client waited for it: after a restart of
+// the whole there is no such client. To be called before anybody publishes or
+// reads.
+func (s *Stream) DropSync(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var drop []uint64
+	keep, last, all := 0, uint64(0), false
+	fn := func(seq uint64, e *scheduler.Entry, err error) {
+		last = seq
+		if err == nil && e.Mode != scheduler.ModeSync {
+			keep++
+			return
+		}
+		drop = append(drop, seq)
+	}
+	if err := s.Tail(ctx, 1, fn, func() { all = true; cancel() }); err != nil && !all {
+		return fmt.Errorf("read pool %q: %w", s.pool, err)
+	}
+	return s.drop(context.WithoutCancel(ctx), drop, keep, last)
+}
+
+func (s *Stream) drop(ctx context.Context, seqs []uint64, keep int, last uint64) error {
+	stream, err := s.handle(ctx)
+	if err != nil {
+		return err
+	}
+	if keep == 0 && last > 0 {
+		return stream.Purge(ctx, jetstream.WithPurgeSequence(last+1))
+	}
+	for _, seq := range seqs {
+		if err := s.deleteNow(ctx, seq); err != nil {
+			return err
+		}
+	}
+	return nil
+}
