@@ -1,0 +1,82 @@
+package dispatcher
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"fairlane/scheduler"
+	"fairlane/scheduler/capacity"
+)
+
+// Policy is what may change while the dispatcher runs.
+type Policy struct {
+	Classes map[string]Class
+	Backend capacity.Config
+}
+
+// Class is what the dispatcher needs to know of one.
+type Class struct {
+	Weight    float64
+	MaxQueued int // requests that may wait; 0: no bound
+	Headroom  int // slots that others leave free for it
+	Rank      int // by weight, the heaviest 0: what goes to vLLM as priority
+}
+
+// Stream is a pool's stream of entries.
+type Stream interface {
+	Tail(ctx context.Context, from uint64, entry func(seq uint64, e *scheduler.Entry, err error), loaded func()) error
+	Delete(seq uint64)
+}
+
+// Lease makes one of several dispatchers the leader.
+type Lease interface {
+	Run(ctx context.Context, lead func(ctx context.Context, epoch scheduler.Fence))
+	Valid() bool
+}
+
+// Bus reaches the other roles, and lets them reach the leader.
+type Bus interface {
+	Worker(id string) scheduler.Worker
+	Proxy(id string) scheduler.Proxy
+	ServeDispatcher(pool string, d scheduler.Dispatcher) (stop func(), err error)
+	MusterWorkers(ctx context.Context, pool string) error
+}
+
+// Config is a dispatcher's.
+type Config struct {
+	Pool         string
+	Share        []string // levels of the tree: class, group, user
+	Cost         scheduler.CostWeights
+	PassPriority bool
+	Policy       Policy
+
+	Stream Stream
+	Lease  Lease
+	Bus    Bus
+
+	// Takeover is how long a new leader waits for the workers' beats before it
+	// grants; 0: not at all, for there can be nothing to adopt.
+	Takeover time.Duration
+	Beat     time.Duration // of workers and proxies; 0: 500 ms
+	Attempts int           // at most, before the client is told; 0: 3
+
+	Metrics *Metrics
+	Logger  *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Beat <= 0 {
+		c.Beat = 500 * time.Millisecond
+	}
+	if c.Attempts <= 0 {
+		c.Attempts = 3
+	}
+	if len(c.Share) == 0 {
+		c.Share = []string{"class", "user"}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}

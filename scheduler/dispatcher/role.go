@@ -1,0 +1,49 @@
+package dispatcher
+
+import (
+	"context"
+	"time"
+
+	"fairlane/scheduler"
+)
+
+// role is the leader as the other roles see it.
+type role struct{ l *leader }
+
+var _ scheduler.Dispatcher = role{}
+
+// Report implements scheduler.Dispatcher. It is acknowledged when it was taken
+// into account, not before.
+func (r role) Report(ctx context.Context, rep *scheduler.Report) error {
+	return r.ask(ctx, func() { r.l.report(rep) })
+}
+
+// Cancel implements scheduler.Dispatcher.
+func (r role) Cancel(ctx context.Context, id string) error {
+	return r.ask(ctx, func() { r.l.cancelled(id) })
+}
+
+// ProxyBeat implements scheduler.Dispatcher.
+func (r role) ProxyBeat(ctx context.Context, proxy string, leaving bool) error {
+	return r.ask(ctx, func() {
+		if leaving {
+			r.l.dropProxy(proxy)
+			return
+		}
+		r.l.proxies[proxy] = time.Now()
+	})
+}
+
+// Where implements scheduler.Dispatcher.
+func (r role) Where(ctx context.Context, ids []string) ([]scheduler.Notice, error) {
+	var out []scheduler.Notice
+	err := r.ask(ctx, func() { out = r.l.where(ids) })
+	return out, err
+}
+
+func (r role) ask(ctx context.Context, f func()) error {
+	if !r.l.ask(ctx, f) {
+		return scheduler.ErrNotLeader
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+package dispatcher
+
+import (
+	"net/url"
+	"time"
+
+	"fairlane/scheduler/capacity"
+	"fairlane/scheduler/fairqueue"
+)
+
+// shareWindow is the time over which shares are told, in windows of a tenth.
+const (
+	shareWindow = time.Minute
+	shareSlices = 12
+)
+
+// publish makes the snapshot that the gauges serve until the next one.
+func (l *leader) publish(now time.Time) {
+	g, pool := l.cfg.Metrics.gauges, l.cfg.Pool
+	out := []gauge{{g.leader, 1, []string{pool}}}
+	for name := range l.policy.Classes {
+		l.class(name)
+	}
+	for name, c := range l.classes {
+		labels := []string{pool, name}
+		out = append(out,
+			gauge{g.depth, float64(c.queued), labels},
+			gauge{g.tokens, float64(c.tokens) / float64(fairqueue.Token), labels},
+			gauge{g.oldest, c.age(now).Seconds(), labels})
+	}
+	running := l.runningByClass()
+	for _, b := range l.capacity.Backends() {
+		out = append(out, l.backendGauges(b.State(), running)...)
+	}
+	out = append(out, l.shares(now)...)
+	g.set(pool, out)
+	l.say(l.standing(now))
+}
+
+func (l *leader) backendGauges(s capacity.State, running map[string]map[string]int) []gauge {
+	g, labels := l.cfg.Metrics.gauges, []string{l.cfg.Pool, hostOf(s.URL)}
+	up := 0.0
+	if s.Up {
+		up = 1
+	}
+	out := []gauge{
+		{g.up, up, labels},
+		{g.slots, float64(s.Slots), labels},
+		{g.kv, float64(s.KVHeld), labels},
+		{g.budget, float64(s.KVBudget), labels},
+		{g.beta, s.Beta, labels},
+	}
+	for name := range l.classes {
+		out = append(out, gauge{g.running, float64(running[s.URL][name]), []string{l.cfg.Pool, hostOf(s.URL), name}})
+	}
+	return out
+}
+
+// runningByClass counts sequences by backend and class.
+func (l *leader) runningByClass() map[string]map[string]int {
+	out := map[string]map[string]int{}
+	for _, w := range l.workers {
+		for _, it := range w.running {
+			u := it.run.backend.State().URL
+			if out[u] == nil {
+				out[u] = map[string]int{}
+			}
+			out[u][it.entry.Class] += max(it.entry.Sequences, 1)
+		}
+	}
+	return out
+}
+
+// shares compares the delivered cost of the last minute with what the weights
+// of the classes that wanted something entitled them to.
+func (l *leader) shares(now time.Time) []gauge {
+	if now.Sub(l.sharesAt) >= shareWindow/shareSlices {
+		l.sharesAt = now
+		for _, c := range l.classes {
+			c.slices[l.slice%shareSlices] = c.charge
+			c.active[l.slice%shareSlices] = c.charge > 0 || c.queued > 0
+			c.charge = 0
+		}
+		l.slice++
+	}
+	g := l.cfg.Metrics.gauges
+	var total, weights float64
+	for name, c := range l.classes {
+		total += float64(c.window())
+		weights += l.policy.Classes[name].Weight * c.activity()
+	}
+	var out []gauge
+	for name, c := range l.classes {
+		share, entitled := 0.0, 0.0
+		if total > 0 {
+			share = float64(c.window()) / total
+		}
+		if weights > 0 {
+			entitled = l.policy.Classes[name].Weight * c.activity() / weights
+		}
+		labels := []string{l.cfg.Pool, name}
+		out = append(out, gauge{g.share, share, labels}, gauge{g.entitled, entitled, labels})
+	}
+	return out
+}
+
+// window is the cost delivered over the last minute.
+func (c *classState) window() int64 {
+	sum := c.charge
+	for _, s := range c.slices {
+		sum += s
+	}
+	return sum
+}
+
+// activity is the part of the last minute in which the class wanted something.
+func (c *classState) activity() float64 {
+	n := 0
+	for _, a := range c.active {
+		if a {
+			n++
+		}
+	}
+	return float64(n) / shareSlices
+}
+
+// hostOf is the label of a backend.
+func hostOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return raw
+	}
+	return u.Host
+}
