@@ -8,8 +8,8 @@ import (
 	"fairlane/proxy/identity"
 )
 
-// secretVariable holds the secret where the command line should not.
-const secretVariable = "FAIRLANE_JWT_SECRET"
+// signedWith is the variable that holds the secret where the command line should not.
+const signedWith = "FAIRLANE_JWT_SECRET"
 
 type tokenCmd struct {
 	Secret   string        `help:"Secret to sign with (HS256); better in the environment, as FAIRLANE_JWT_SECRET, where no list of processes shows it."`
@@ -28,10 +28,10 @@ type tokenCmd struct {
 func (c *tokenCmd) Run(w *world) error {
 	secret := c.Secret
 	if secret == "" {
-		secret, _ = w.getenv(secretVariable)
+		secret, _ = w.getenv(signedWith)
 	}
 	if secret == "" {
-		return errors.New("there is no secret to sign with: set " + secretVariable + ", or give --secret")
+		return errors.New("there is no secret to sign with: set " + signedWith + ", or give --secret")
 	}
 	token, err := identity.Mint(secret, identity.Token{
 		Issuer: c.Issuer, Audience: c.Audience, Subject: c.Sub, Email: c.Email, Name: c.Name,
