@@ -50,7 +50,7 @@ func (s *Server) audio(task string) http.HandlerFunc {
 
 func (s *Server) readAudio(w http.ResponseWriter, r *http.Request) (*audioRequest, *fault) {
 	r.Body = http.MaxBytesReader(w, r.Body, 10*mostFormMemory)
-	if err := r.ParseMultipartForm(mostFormMemory); err != nil { //nolint:gosec // bounded by the line above
+	if err := r.ParseMultipartForm(mostFormMemory); err != nil {
 		return nil, flaws{missing("body.file", nil)}.fault()
 	}
 	defer func() { _ = r.MultipartForm.RemoveAll() }()
@@ -65,7 +65,7 @@ func (s *Server) readAudio(w http.ResponseWriter, r *http.Request) (*audioReques
 		return nil, detailed(http.StatusBadRequest, "There was an error parsing the body")
 	}
 	a := &audioRequest{format: r.FormValue("response_format"), seconds: int(n/bytesPerSecond) + 1}
-	a.sampling = sampling{n: 1, stream: r.FormValue("stream") == "true", usage: r.FormValue("stream_include_usage") == "true"}
+	a.sampling = sampling{n: 1, stream: r.FormValue("stream") == "true", withUsage: r.FormValue("stream_include_usage") == "true"}
 	var bad *fault
 	if a.model, bad = s.checkModel(r.FormValue("model")); bad != nil {
 		return nil, bad
@@ -147,7 +147,7 @@ func (s *Server) streamAudio(ctx context.Context, w http.ResponseWriter, a *audi
 	})
 	if err != nil {
 		out.data(faultOrGone(err).spaced())
-	} else if a.usage {
+	} else if a.withUsage {
 		out.buf = append(out.buf, head...)
 		out.buf = append(out.buf, `],"usage":`...)
 		out.buf = append(out.buf, s.appendUsage(nil, j.usage(), false)...)

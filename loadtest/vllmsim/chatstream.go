@@ -96,9 +96,9 @@ func (st *chatStream) first() {
 func (st *chatStream) add(s string) { st.out.buf = append(st.out.buf, s...) }
 
 func (st *chatStream) open(i int) {
-	b := append(st.out.buf, st.head...)
-	b = append(b, `{"index":`...)
-	st.out.buf = strconv.AppendInt(b, int64(i), 10)
+	st.out.buf = append(st.out.buf, st.head...)
+	st.add(`{"index":`)
+	st.out.buf = strconv.AppendInt(st.out.buf, int64(i), 10)
 }
 
 func (st *chatStream) close() { st.add("}\n\n") }
@@ -181,7 +181,7 @@ func (st *chatStream) chunk(u update, from int, text []byte) {
 	}
 	st.add("}]")
 	st.counts(u.generated)
-	if u.done && !st.req.sampling.usage {
+	if u.done && !st.req.withUsage {
 		st.add(`,"system_fingerprint":"` + fingerprint + `"`)
 	}
 	st.close()
@@ -200,7 +200,7 @@ func (st *chatStream) finished(q *sequence) {
 
 // usage is the chunk that ends a stream, if it was asked for.
 func (st *chatStream) usage() {
-	if !st.req.sampling.usage {
+	if !st.req.withUsage {
 		return
 	}
 	st.out.buf = append(st.out.buf, st.head...)

@@ -54,7 +54,8 @@ func (st *completionStream) chunk(u update) {
 	first := st.sent[u.index] < 0
 	from := max(0, st.sent[u.index])
 	st.sent[u.index] = u.generated
-	b := append(st.out.buf, st.head...)
+	b := st.out.buf
+	b = append(b, st.head...)
 	b = append(b, `{"index":`...)
 	b = strconv.AppendInt(b, int64(u.index), 10)
 	st.text = st.text[:0]
@@ -86,7 +87,8 @@ func (st *completionStream) chunk(u update) {
 	} else {
 		b = append(b, "null"...)
 	}
-	st.out.buf = st.tail(append(b, "}]"...), q, u)
+	b = append(b, "}]"...)
+	st.out.buf = st.tail(b, q, u)
 }
 
 func (st *completionStream) logprobs(b []byte, u update, from int) []byte {
@@ -104,18 +106,20 @@ func (st *completionStream) tail(b []byte, q *sequence, u update) []byte {
 		b = append(b, `,"usage":`...)
 		b = append(appendCounts(b, len(q.prompt.tokens), u.generated), '}')
 	}
-	if u.done && !st.req.sampling.usage {
+	if u.done && !st.req.withUsage {
 		b = append(b, `,"system_fingerprint":"`+fingerprint+`"`...)
 	}
 	return append(b, "}\n\n"...)
 }
 
 func (st *completionStream) usage() {
-	if !st.req.sampling.usage {
+	if !st.req.withUsage {
 		return
 	}
-	b := append(st.out.buf, st.head...)
+	b := st.out.buf
+	b = append(b, st.head...)
 	b = append(b, `],"usage":`...)
 	b = st.server.appendUsage(b, st.job.usage(), false)
-	st.out.buf = append(b, `,"system_fingerprint":"`+fingerprint+"\"}\n\n"...)
+	b = append(b, `,"system_fingerprint":"`+fingerprint+"\"}\n\n"...)
+	st.out.buf = b
 }

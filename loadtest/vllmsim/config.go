@@ -3,7 +3,6 @@ package vllmsim
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 
 	"fairlane/scheduler/gpumodel"
@@ -52,7 +51,7 @@ func (c Config) withDefaults() Config {
 		c.Scheduling = "fcfs"
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
 }

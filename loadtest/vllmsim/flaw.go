@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // flaw is one thing that is wrong with a field's form, as pydantic tells it.
@@ -166,7 +167,8 @@ func pyQuote(s string) string {
 	for _, r := range s {
 		switch {
 		case r == rune(quote) || r == '\\':
-			out = append(out, '\\', byte(r))
+			out = append(out, '\\')
+			out = utf8.AppendRune(out, r)
 		case r == '\n':
 			out = append(out, `\n`...)
 		case r == '\r':
@@ -176,7 +178,7 @@ func pyQuote(s string) string {
 		case r < ' ' || r == 0x7f:
 			out = fmt.Appendf(out, `\x%02x`, r)
 		default:
-			out = append(out, string(r)...)
+			out = utf8.AppendRune(out, r)
 		}
 	}
 	return string(append(out, quote))

@@ -31,6 +31,10 @@ func (f *fields) readFormat() (format, *fault) {
 	}
 	rf := f.child("response_format")
 	if rf == nil {
+		if v := f.members["response_format"]; v != nil { // vLLM tries two forms more
+			f.note(noObject(f.path("response_format"), v))
+			f.note(noObject(f.path("response_format"), v))
+		}
 		return format{}, nil
 	}
 	switch kind := rf.text("type"); kind {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,16 +17,10 @@ func (s *Server) checkModel(name string) (string, *fault) {
 	if name == "" {
 		return s.cfg.Models[0], nil
 	}
-	aliases := ""
-	for i, m := range s.cfg.Models {
-		if m == name {
-			return name, nil
-		}
-		if i > 0 {
-			aliases += ", "
-		}
-		aliases += m
+	if slices.Contains(s.cfg.Models, name) {
+		return name, nil
 	}
+	aliases := strings.Join(s.cfg.Models, ", ")
 	f := &fault{
 		status: http.StatusNotFound, kind: typeNotFound, param: "model",
 		message: fmt.Sprintf("The model `%s` does not exist. Valid aliases: %s.", name, aliases),
@@ -83,7 +79,7 @@ func (s *Server) sequences(p *prompt, g *sampling, w want) []sequence {
 		limit = min(limit, *g.maxTokens)
 	}
 	for i := range out {
-		seed := mix(mix(s.cfg.Seed, p.hash), uint64(i)) //nolint:gosec // a choice is never negative
+		seed := mix(mix(s.cfg.Seed, p.hash), uint64(i))
 		if g.seed != nil {
 			seed = mix(seed, uint64(*g.seed)) //nolint:gosec // any bits will do
 		}

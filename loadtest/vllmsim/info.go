@@ -1,9 +1,12 @@
 package vllmsim
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/prometheus/common/expfmt"
 )
 
 const (
@@ -19,6 +22,21 @@ func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) serverLoad(w http.ResponseWriter, _ *http.Request) {
 	answerJSON(w, http.StatusOK, []byte(`{"server_load":`+strconv.FormatInt(s.load.Load(), 10)+`}`))
+}
+
+// scrape answers in the only format that vLLM has.
+func (s *Server) scrape(w http.ResponseWriter, _ *http.Request) {
+	families, err := s.metrics.registry.Gather()
+	if err != nil {
+		answerFault(w, &fault{status: http.StatusInternalServerError, kind: typeInternal, message: err.Error()})
+		return
+	}
+	var b bytes.Buffer
+	enc := expfmt.NewEncoder(&b, expfmt.NewFormat(expfmt.TypeTextPlain))
+	for _, f := range families {
+		_ = enc.Encode(f) // a buffer takes everything
+	}
+	respond(w, "text/plain; version=1.0.0; charset=utf-8", http.StatusOK, b.Bytes())
 }
 
 type modelPermission struct {

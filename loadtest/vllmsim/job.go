@@ -81,6 +81,7 @@ func (j *job) note(i int, ev gpumodel.Event) {
 	case gpumodel.Finished:
 		s.done = true
 		j.finished++
+	case gpumodel.Token, gpumodel.Preempted:
 	}
 	if !s.news && (s.done || ev.Kind == gpumodel.Token) {
 		s.news = true

@@ -52,8 +52,8 @@ func rival(seed uint64, at, rank int) token {
 
 // logprob is the invented log probability of a token, falling with its rank.
 func logprob(seed uint64, at, rank int) float64 {
-	h := mix(seed, uint64(at)<<8|1)                           //nolint:gosec // a position is never negative
-	return -float64(h%1024)/1024 - 1.0/64 - float64(rank)*0.5 //nolint:gosec // small
+	h := mix(seed, uint64(at)<<8|1) //nolint:gosec // a position is never negative
+	return -float64(h%1024)/1024 - 1.0/64 - float64(rank)*0.5
 }
 
 func appendFloat(dst []byte, f float64) []byte { return strconv.AppendFloat(dst, f, 'f', -1, 64) }

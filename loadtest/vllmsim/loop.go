@@ -56,17 +56,15 @@ func newLoop(cfg gpumodel.Config, speed float64, m *metrics) (*loop, error) {
 	return l, nil
 }
 
-// do runs f in the loop's goroutine and waits for it. It reports false if the loop
-// has stopped.
-func (l *loop) do(f func()) bool {
+// do runs f in the loop's goroutine and waits for it. It does nothing if the loop has
+// stopped.
+func (l *loop) do(f func()) {
 	l.start.Do(func() { l.running.Go(l.run) })
 	done := make(chan struct{})
 	select {
 	case l.inbox <- func() { f(); close(done) }:
 		<-done
-		return true
 	case <-l.quit:
-		return false
 	}
 }
 
@@ -153,6 +151,7 @@ func (l *loop) deliver(now time.Time) {
 		case gpumodel.Finished:
 			l.metrics.finished(s, now, ev.Generated)
 			delete(l.places, ev.ID)
+		case gpumodel.Scheduled: // told when the step began
 		}
 		p.job.note(p.index, ev)
 	}

@@ -2,6 +2,7 @@ package vllmsim
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,6 +23,9 @@ type metrics struct {
 	success                                           *prometheus.CounterVec
 	rejected                                          *prometheus.CounterVec
 }
+
+// metric is a name of vLLM's.
+func metric(name string) string { return "vllm:" + name }
 
 // vLLM's buckets.
 func latencyBuckets() []float64 {
@@ -51,10 +55,10 @@ func countBuckets(most float64) []float64 {
 }
 
 func newMetrics(model string, maxLen int) *metrics {
-	m := &metrics{registry: prometheus.NewRegistry()}
+	m := &metrics{registry: prometheus.NewRegistry()} // not the process's: there may be many servers in one
 	reg := prometheus.WrapRegistererWith(prometheus.Labels{"model_name": model, "engine": "0"}, m.registry)
 	histogram := func(name, help string, buckets []float64) prometheus.Observer {
-		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "vllm:" + name, Help: help, Buckets: buckets})
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: metric(name), Help: help, Buckets: buckets})
 		reg.MustRegister(h)
 		return h
 	}
@@ -81,14 +85,14 @@ func newMetrics(model string, maxLen int) *metrics {
 
 func (m *metrics) countEnds(reg prometheus.Registerer, model string) {
 	m.success = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "vllm:request_success_total", Help: "Count of successfully processed requests.",
+		Name: metric("request_success_total"), Help: "Count of successfully processed requests.",
 	}, []string{"finished_reason"})
 	reg.MustRegister(m.success)
 	for _, r := range []string{"stop", "length", "abort", "error", "repetition"} {
 		m.success.WithLabelValues(r)
 	}
 	m.rejected = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "vllm:admission_rejections_total", Help: "Requests refused because the queue was full.",
+		Name: metric("admission_rejections_total"), Help: "Requests refused because the queue was full.",
 		ConstLabels: prometheus.Labels{"model_name": model},
 	}, []string{"reason"})
 	m.registry.MustRegister(m.rejected)
@@ -163,9 +167,9 @@ func (c *engineMetrics) Collect(ch chan<- prometheus.Metric) {
 	for _, r := range engineReadings(st) {
 		names, values := []string{"model_name", "engine"}, c.labels
 		if r.key != "" {
-			names, values = append(names, r.key), append(values[:len(values):len(values)], r.label)
+			names, values = append(names, r.key), append(slices.Clip(values), r.label)
 		}
-		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("vllm:"+r.name, r.help, names, nil), r.kind, r.value, values...)
+		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(metric(r.name), r.help, names, nil), r.kind, r.value, values...)
 	}
 	ch <- c.cacheInfo(st)
 }
@@ -202,6 +206,6 @@ func (c *engineMetrics) cacheInfo(st gpumodel.Stats) prometheus.Metric {
 		c.labels[1], strconv.Itoa(p.BlockSize), strconv.Itoa(st.KVBlocks), "True", "auto", "0.92",
 		strconv.Itoa(tokens), strconv.FormatFloat(float64(tokens)/float64(p.MaxModelLen), 'f', -1, 64),
 	}
-	d := prometheus.NewDesc("vllm:cache_config_info", "Information of the LLMEngine CacheConfig", names, nil)
+	d := prometheus.NewDesc(metric("cache_config_info"), "Information of the LLMEngine CacheConfig", names, nil)
 	return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, 1, values...)
 }

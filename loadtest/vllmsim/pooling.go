@@ -111,9 +111,8 @@ func (s *Server) answerBytes(w http.ResponseWriter, p *poolingRequest, id string
 		items[i] = item{i, "float32", "native", i * size, (i + 1) * size, [1]int{dimensions}}
 		body = append(body, littleEndian(embedding(p.prompts[i].hash))...)
 	}
-	h := w.Header()
 	if p.encoding == "bytes" {
-		h.Set("Metadata", string(compact(struct {
+		w.Header().Set("Metadata", string(compact(struct {
 			ID      string          `json:"id"`
 			Created int64           `json:"created"`
 			Model   string          `json:"model"`
@@ -121,10 +120,7 @@ func (s *Server) answerBytes(w http.ResponseWriter, p *poolingRequest, id string
 			Usage   json.RawMessage `json:"usage"`
 		}{id, time.Now().Unix(), p.model, items, poolUsage(p.prompts)})))
 	}
-	h.Set("Content-Type", "application/octet-stream")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(body) // the client is gone otherwise
+	respond(w, "application/octet-stream", http.StatusOK, body)
 }
 
 func poolUsage(prompts []prompt) json.RawMessage {

@@ -86,8 +86,12 @@ func (p *jsonParser) value(depth int) any {
 		word  string
 		value any
 	}{
-		{"null", nil}, {"true", true}, {"false", false},
-		{"NaN", number("NaN")}, {"Infinity", number("Infinity")}, {"-Infinity", number("-Infinity")},
+		{"null", nil},
+		{"true", true},
+		{"false", false},
+		{"NaN", number("NaN")},
+		{"Infinity", number("Infinity")},
+		{"-Infinity", number("-Infinity")},
 	} {
 		if strings.HasPrefix(p.text[p.pos:], w.word) {
 			p.pos += len(w.word)
@@ -241,7 +245,7 @@ func (p *jsonParser) hex4() (rune, bool) {
 	if p.pos+4 > len(p.text) {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(p.text[p.pos:p.pos+4], 16, 32)
+	n, err := strconv.ParseUint(p.text[p.pos:p.pos+4], 16, 16)
 	if err != nil {
 		return 0, false
 	}
@@ -252,8 +256,8 @@ func (p *jsonParser) hex4() (rune, bool) {
 // numberLen is the length of the number that s begins with, or 0.
 func numberLen(s string) int {
 	i := 0
-	if i < len(s) && s[i] == '-' {
-		i++
+	if strings.HasPrefix(s, "-") {
+		i = 1
 	}
 	n := digits(s[i:])
 	if n == 0 {
@@ -263,21 +267,26 @@ func numberLen(s string) int {
 		n = 1
 	}
 	i += n
-	if i < len(s) && s[i] == '.' {
+	if strings.HasPrefix(s[i:], ".") {
 		if n := digits(s[i+1:]); n > 0 {
 			i += 1 + n
 		}
 	}
-	if i < len(s) && (s[i] == 'e' || s[i] == 'E') {
-		j := i + 1
-		if j < len(s) && (s[j] == '+' || s[j] == '-') {
-			j++
-		}
-		if n := digits(s[j:]); n > 0 {
-			i = j + n
-		}
+	return i + exponentLen(s[i:])
+}
+
+func exponentLen(s string) int {
+	if !strings.HasPrefix(s, "e") && !strings.HasPrefix(s, "E") {
+		return 0
 	}
-	return i
+	sign := 1
+	if strings.HasPrefix(s[1:], "+") || strings.HasPrefix(s[1:], "-") {
+		sign = 2
+	}
+	if n := digits(s[sign:]); n > 0 {
+		return sign + n
+	}
+	return 0
 }
 
 func digits(s string) int {

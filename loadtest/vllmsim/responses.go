@@ -2,6 +2,7 @@ package vllmsim
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"time"
 )
@@ -86,7 +87,7 @@ func noResponse(id string) *fault {
 func (f *fields) readResponse() *responseRequest {
 	c := &responseRequest{raw: f.object}
 	c.sampling = readSampling(f)
-	c.generate, c.n, c.usage, c.continuous = true, 1, false, false
+	c.generate, c.n, c.withUsage, c.continuous = true, 1, false, false
 	c.maxTokens, c.maxName = f.optional("max_output_tokens"), "max_output_tokens"
 	if s := f.text("instructions"); s != "" {
 		c.messages = append(c.messages, message{role: "system", text: validText(s)})
@@ -114,9 +115,7 @@ func (f *fields) readResponse() *responseRequest {
 
 func withID(o object) object {
 	members := map[string]any{"request_id": ""}
-	for name, v := range o.members {
-		members[name] = v
-	}
+	maps.Copy(members, o.members)
 	return object{members: members}
 }
 

@@ -50,7 +50,8 @@ func (st *responseStream) state(kind string) {
 
 // event appends an event: its fields, its number, more fields, its type.
 func (st *responseStream) event(kind, fields, more string) {
-	b := append(st.out.buf, "event: "...)
+	b := st.out.buf
+	b = append(b, "event: "...)
 	b = append(b, kind...)
 	b = append(b, "\ndata: {"...)
 	b = append(b, fields...)
@@ -95,7 +96,8 @@ func (st *responseStream) tell() {
 			`"content_index":0,"item_id":"`+st.item+`","output_index":0,"part":`+string(compact(part)), "")
 	}
 	const kind = "response.output_text.delta"
-	b := append(st.out.buf, "event: "+kind+"\ndata: {\"content_index\":0,\"delta\":"...)
+	b := st.out.buf
+	b = append(b, "event: "+kind+"\ndata: {\"content_index\":0,\"delta\":"...)
 	b = appendString(b, st.text)
 	b = append(b, `,"item_id":"`...)
 	b = append(b, st.item...)

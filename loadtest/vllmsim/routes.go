@@ -23,7 +23,7 @@ func (s *Server) table() map[string]route {
 		"/ping":       {[]string{http.MethodGet, http.MethodPost}, s.health},
 		"/version":    get(s.version),
 		"/load":       get(s.serverLoad),
-		"/metrics":    get(s.scrape.ServeHTTP),
+		"/metrics":    get(s.scrape),
 		"/v1/models":  get(s.models),
 		"/tokenize":   posted(s.tokenize),
 		"/detokenize": posted(s.detokenize),
@@ -166,10 +166,14 @@ func (s *Server) counted(h http.HandlerFunc) http.HandlerFunc {
 }
 
 func answerJSON(w http.ResponseWriter, status int, body []byte) {
-	w.Header().Set("Content-Type", "application/json")
+	respond(w, "application/json", status, body)
+}
+
+func respond(w http.ResponseWriter, kind string, status int, body []byte) {
+	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client is gone otherwise
+	_, _ = w.Write(body) //nolint:gosec // JSON or plain text, never HTML; if it fails the client is gone
 }
 
 func answerFault(w http.ResponseWriter, f *fault) { answerJSON(w, f.status, f.openAI()) }

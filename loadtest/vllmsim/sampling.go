@@ -3,6 +3,7 @@ package vllmsim
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -28,8 +29,8 @@ type sampling struct {
 	truncate   *int // truncate_prompt_tokens
 
 	stream     bool
-	usage      bool
-	continuous bool
+	withUsage  bool // a chunk of it at the end of a stream
+	continuous bool // and in every other
 
 	temperature, topP, minP, presence, frequency, repetition float64
 	topK                                                     int
@@ -48,8 +49,8 @@ func readSampling(f *fields) sampling {
 		repetition: f.float("repetition_penalty", 1), topK: f.integer("top_k", 0),
 	}
 	if o := f.child("stream_options"); o != nil {
-		g.usage, g.continuous = o.flag("include_usage"), o.flag("continuous_usage_stats")
-		g.continuous = g.continuous && g.usage
+		g.withUsage, g.continuous = o.flag("include_usage"), o.flag("continuous_usage_stats")
+		g.continuous = g.continuous && g.withUsage
 	}
 	return g
 }
@@ -162,10 +163,8 @@ func (g *sampling) check(room int) *fault {
 	case g.minTokens > most:
 		return badRequest("", fmt.Sprintf("min_tokens must be less than or equal to max_tokens=%d, got %d.", most, g.minTokens))
 	}
-	for _, s := range g.stops {
-		if s == "" {
-			return badRequest("", "stop cannot contain an empty string.")
-		}
+	if slices.Contains(g.stops, "") {
+		return badRequest("", "stop cannot contain an empty string.")
 	}
 	if g.temperature < 1e-5 && g.n > 1 {
 		return badRequest("", fmt.Sprintf("n must be 1 when using greedy sampling, got %d.", g.n))

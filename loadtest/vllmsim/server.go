@@ -10,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // keepAlive is how long uvicorn leaves an idle connection open.
@@ -25,7 +23,6 @@ type Server struct {
 	cfg       Config
 	loop      *loop
 	metrics   *metrics
-	scrape    http.Handler
 	routes    map[string]route
 	responses *responseStore
 	born      time.Time
@@ -56,7 +53,6 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, loop: l, metrics: m, born: time.Now(), responses: newResponseStore()}
 	l.onDeath = s.Crash
 	m.registry.MustRegister(&engineMetrics{loop: l, labels: []string{cfg.Models[0], "0"}})
-	s.scrape = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	s.routes = s.table()
 	return s, nil
 }

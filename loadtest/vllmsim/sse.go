@@ -31,14 +31,6 @@ func (s *sse) data(json []byte) {
 	s.buf = append(s.buf, "\n\n"...)
 }
 
-// event appends an event with a name.
-func (s *sse) event(name string, json []byte) {
-	s.buf = append(s.buf, "event: "...)
-	s.buf = append(s.buf, name...)
-	s.buf = append(s.buf, '\n')
-	s.data(json)
-}
-
 func (s *sse) done() { s.buf = append(s.buf, "data: [DONE]\n\n"...) }
 
 // flush sends what is in the buffer.

@@ -55,43 +55,83 @@ func readMessages(list []any, at string, bad *flaws) []message {
 func readMessage(e any, at string) (message, flaws) {
 	o, ok := e.(object)
 	if !ok {
-		return message{}, eachKind(at, func(at string) flaw {
-			return flaw{kind: "dict_type", at: at, message: "Input should be a valid dictionary", input: e}
-		})
+		return message{}, noMessage(e, at)
 	}
 	m := message{}
-	role, ok := o.members["role"].(string)
-	if !ok {
-		return m, eachKind(at, func(at string) flaw { return missing(at+".role", o) })
+	if m.role, ok = o.members["role"].(string); !ok {
+		return m, incomplete(o, at)
 	}
-	m.role = role
-	switch c := o.members["content"].(type) {
+	c, there := o.members["content"]
+	switch c := c.(type) {
 	case nil:
-		if _, there := o.members["content"]; there && role != "assistant" {
-			return m, eachKind(at, func(at string) flaw { return noText(at+".content", nil) })
+		if there && m.role != "assistant" {
+			return m, noContent(nil, at)
 		}
 	case string:
 		m.text = validText(c)
 	case []any:
 		m.addParts(c)
 	default:
-		return m, eachKind(at, func(at string) flaw { return noText(at+".content", c) })
+		return m, noContent(c, at)
 	}
 	if calls, ok := o.members["tool_calls"].([]any); ok {
-		m.text += pyText(calls)
+		m.text = string(appendValue([]byte(m.text), calls))
 	}
 	return m, nil
 }
 
-// eachKind is a flaw for every kind of message that pydantic tries.
-func eachKind(at string, f func(at string) flaw) flaws {
+// messageKinds are the kinds of message that pydantic tries one after the other,
+// and what each needs. The last is no dictionary.
+func messageKinds() []struct {
+	name  string
+	needs []string
+} {
+	return []struct {
+		name  string
+		needs []string
+	}{
+		{"ChatCompletionDeveloperMessageParam", []string{"content", "role"}},
+		{"ChatCompletionSystemMessageParam", []string{"content", "role"}},
+		{"ChatCompletionUserMessageParam", []string{"content", "role"}},
+		{"ChatCompletionAssistantMessageParam", []string{"role"}},
+		{"ChatCompletionToolMessageParam", []string{"content", "role", "tool_call_id"}},
+		{"ChatCompletionFunctionMessageParam", []string{"content", "name", "role"}},
+		{"CustomChatCompletionMessageParam", []string{"role"}},
+		{"Message", []string{"author"}},
+	}
+}
+
+func noMessage(e any, at string) flaws {
 	var out flaws
-	for _, kind := range []string{
-		"ChatCompletionDeveloperMessageParam", "ChatCompletionSystemMessageParam", "ChatCompletionUserMessageParam",
-		"ChatCompletionAssistantMessageParam", "ChatCompletionToolMessageParam", "ChatCompletionFunctionMessageParam",
-		"CustomChatCompletionMessageParam", "Message",
-	} {
-		out = append(out, f(at+"."+kind))
+	for _, kind := range messageKinds() {
+		f := flaw{kind: "dict_type", at: at + "." + kind.name, message: "Input should be a valid dictionary", input: e}
+		if kind.name == "Message" {
+			f = noObject(f.at, e)
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+func incomplete(o object, at string) flaws {
+	var out flaws
+	for _, kind := range messageKinds() {
+		for _, name := range kind.needs {
+			if _, there := o.members[name]; !there {
+				out = append(out, missing(at+"."+kind.name+"."+name, o))
+			}
+		}
+	}
+	return out
+}
+
+func noContent(v any, at string) flaws {
+	var out flaws
+	for _, kind := range messageKinds() {
+		if kind.name != "Message" {
+			out = append(out, noText(at+"."+kind.name+".content", v),
+				flaw{kind: "iterable_type", at: at + "." + kind.name + ".content", message: "Input should be iterable", input: v})
+		}
 	}
 	return out
 }

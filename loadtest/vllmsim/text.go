@@ -50,7 +50,7 @@ func (a *answer) naturalLength() int {
 	if a.fixed != "" {
 		return (len(a.fixed)+bytesPerToken-1)/bytesPerToken + 1 // and the token that ends it
 	}
-	return 32 + int(mix(a.seed, 0x656e64)%320) //nolint:gosec // below 320
+	return 32 + int(mix(a.seed, 0x656e64)%320)
 }
 
 // cut looks for stop strings in the first n tokens. It returns the number of

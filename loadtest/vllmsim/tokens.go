@@ -43,16 +43,6 @@ func pieceLen(s string) int {
 	return n
 }
 
-// countTokens is the number of tokens of s.
-func countTokens(s string) int {
-	n := 0
-	for len(s) > 0 {
-		s = s[pieceLen(s):]
-		n++
-	}
-	return n
-}
-
 // text is what the token stands for.
 func (t token) text() string {
 	switch t {

@@ -1,5 +1,7 @@
 package gpumodel
 
+import "slices"
+
 // cache is the KV cache: blocks that sequences own, and segments of prompt heads
 // that they share. blocks = free + idle + what is in use.
 type cache struct {
@@ -134,8 +136,7 @@ func (c *cache) newSegment(g segment) int32 {
 // beginning, so that it is evicted first.
 func (c *cache) release(s *seq) {
 	c.free += s.private
-	for k := len(s.held) - 1; k >= 0; k-- {
-		i := s.held[k]
+	for _, i := range slices.Backward(s.held) {
 		g := &c.segs[i]
 		g.users--
 		if g.users == 0 {

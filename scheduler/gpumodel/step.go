@@ -32,7 +32,8 @@ func (e *Engine) Step() Step {
 // continueRunning gives every running sequence its part of the step. It returns
 // the budget that is left, and whether a sequence had to be preempted.
 func (e *Engine) continueRunning(budget int) (left int, preempted bool) {
-	for i := 0; i < len(e.running); i++ {
+	i := 0
+	for i < len(e.running) {
 		s := e.running[i]
 		s.chunk = min(s.length()-s.computed, budget)
 		if e.outOfMemory(s) {
@@ -47,6 +48,7 @@ func (e *Engine) continueRunning(budget int) (left int, preempted bool) {
 			}
 		}
 		budget -= s.chunk
+		i++
 	}
 	return budget, preempted
 }
