@@ -96,7 +96,8 @@ func (b *Bus) MusterWorkers(ctx context.Context, pool string) error {
 		errs = append(errs, w.Muster(ctx, pool))
 	}
 	if b.outside {
-		errs = append(errs, b.nc.Publish(roleWorker+everyWorker+"."+pool+"."+verbMuster, []byte(b.id)))
+		data, err := pack(b.id)
+		errs = append(errs, err, b.nc.Publish(roleWorker+everyWorker+"."+pool+"."+verbMuster, data))
 	}
 	return errors.Join(errs...)
 }

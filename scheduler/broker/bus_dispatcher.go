@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/nats-io/nats.go"
 
@@ -68,40 +69,22 @@ func (d *dispatcherAt) ask(ctx context.Context, verb string, in, out any) error 
 func serveDispatcher(s *service, pool string, d scheduler.Dispatcher) error {
 	at := roleDispatcher + pool + "."
 	return errors.Join(
-		s.subscribe(at+verbReport, func(m *nats.Msg) {
-			r := &scheduler.Report{}
-			if err := unpack(m.Data, r); err != nil {
-				s.malformed(m, err)
+		s.subscribe(at+verbReport, read(s, func(m *nats.Msg, r scheduler.Report) {
+			if r.Pool != pool || !validID(r.Worker) {
+				s.malformed(m, fmt.Errorf("%w: worker %.40q, pool %.40q", ErrMalformed, r.Worker, r.Pool))
 				return
 			}
-			s.inLane(r.Worker, func(ctx context.Context) { s.respond(m, nil, d.Report(ctx, r)) })
-		}),
-		s.subscribe(at+verbRecall, func(m *nats.Msg) {
-			var id string
-			if err := unpack(m.Data, &id); err != nil {
-				s.malformed(m, err)
-				return
-			}
-			s.aside(func(ctx context.Context) { s.respond(m, nil, d.Cancel(ctx, id)) })
-		}),
-		s.subscribe(at+verbBeat, func(m *nats.Msg) {
-			var beat proxyBeat
-			if err := unpack(m.Data, &beat); err != nil {
-				s.malformed(m, err)
-				return
-			}
-			s.inLane(beat.Proxy, func(ctx context.Context) { s.respond(m, nil, d.ProxyBeat(ctx, beat.Proxy, beat.Leaving)) })
-		}),
-		s.subscribe(at+verbWhere, func(m *nats.Msg) {
-			var ids []string
-			if err := unpack(m.Data, &ids); err != nil {
-				s.malformed(m, err)
-				return
-			}
+			s.inLane(r.Worker, func(ctx context.Context) { s.respond(m, nil, d.Report(ctx, &r)) })
+		})),
+		s.subscribe(at+verbRecall, reply(s, d.Cancel)),
+		s.subscribe(at+verbBeat, reply(s, func(ctx context.Context, beat proxyBeat) error {
+			return d.ProxyBeat(ctx, beat.Proxy, beat.Leaving)
+		})),
+		s.subscribe(at+verbWhere, read(s, func(m *nats.Msg, ids []string) {
 			s.aside(func(ctx context.Context) {
 				notices, err := d.Where(ctx, ids)
 				s.respond(m, notices, err)
 			})
-		}),
+		})),
 	)
 }

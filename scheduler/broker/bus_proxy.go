@@ -122,27 +122,20 @@ func serveProxy(s *service, id string, p scheduler.Proxy) error {
 	return errors.Join(
 		s.subscribe(at+verbFrame+".*", func(m *nats.Msg) { takeFrame(s, p, m) }),
 		s.budget(s.b.budget),
-		s.subscribe(at+verbShake+".*", func(m *nats.Msg) {
-			var h scheduler.Handshake
-			if err := unpack(m.Data, &h); err != nil {
-				s.malformed(m, err)
-				return
-			}
-			s.aside(func(ctx context.Context) { answerShake(ctx, s, bodies, m, p, h) })
-		}),
+		s.subscribe(at+verbShake+".*", read(s, func(m *nats.Msg, h scheduler.Handshake) {
+			s.aside(func(ctx context.Context) {
+				over, err := p.Handshake(ctx, h)
+				answerShake(s, bodies, m, over, err)
+			})
+		})),
 		s.subscribe(at+verbBody+".*", func(m *nats.Msg) {
 			s.aside(func(context.Context) { bodies.answer(s, m) })
 		}),
-		s.subscribe(at+verbNotify, func(m *nats.Msg) {
-			var ns []scheduler.Notice
-			if err := unpack(m.Data, &ns); err != nil {
-				s.malformed(m, err)
-				return
-			}
+		s.subscribe(at+verbNotify, read(s, func(_ *nats.Msg, ns []scheduler.Notice) {
 			if err := p.Notify(ns); err != nil {
 				s.b.log.Debug("notices were not taken", slog.Any("error", err))
 			}
-		}),
+		})),
 		s.subscribe(at+verbPing, func(m *nats.Msg) {
 			s.aside(func(ctx context.Context) { s.respond(m, nil, p.Ping(ctx)) })
 		}),

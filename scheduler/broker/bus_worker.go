@@ -75,41 +75,23 @@ func (w *workerAt) subject(verb string) string { return roleWorker + w.id + "." 
 func serveWorker(s *service, id string, pools []string, w scheduler.Worker) error {
 	at := roleWorker + id + "."
 	errs := []error{
-		s.subscribe(at+verbGrant, func(m *nats.Msg) {
-			var g scheduler.Grant
-			if err := unpack(m.Data, &g); err != nil {
+		s.subscribe(at+verbGrant, read(s, func(m *nats.Msg, g scheduler.Grant) {
+			if err := checkEntry(&g.Entry); err != nil {
 				s.malformed(m, err)
 				return
 			}
 			w.Grant(&g, func(err error) { s.respond(m, nil, err) })
-		}),
-		s.subscribe(at+verbCancel, func(m *nats.Msg) {
-			if isStatus(m) {
-				return
-			}
-			var r recall
-			if err := unpack(m.Data, &r); err != nil {
-				s.malformed(m, err)
-				return
-			}
-			s.aside(func(ctx context.Context) { s.respond(m, nil, w.Cancel(ctx, r.ID, r.Fence)) })
-		}),
-		s.subscribe(at+verbMuster, func(m *nats.Msg) {
-			var pool string
-			if err := unpack(m.Data, &pool); err != nil {
-				s.malformed(m, err)
-				return
-			}
-			s.aside(func(ctx context.Context) { s.respond(m, nil, w.Muster(ctx, pool)) })
-		}),
+		})),
+		s.subscribe(at+verbCancel, reply(s, func(ctx context.Context, r recall) error { return w.Cancel(ctx, r.ID, r.Fence) })),
+		s.subscribe(at+verbMuster, reply(s, w.Muster)),
 	}
 	for _, pool := range pools {
-		errs = append(errs, s.subscribe(roleWorker+everyWorker+"."+pool+"."+verbMuster, func(m *nats.Msg) {
-			if string(m.Data) == s.b.id {
-				return // our own call was heard without NATS
+		errs = append(errs, s.subscribe(roleWorker+everyWorker+"."+pool+"."+verbMuster, reply(s, func(ctx context.Context, from string) error {
+			if from == s.b.id {
+				return nil // our own call was heard without NATS
 			}
-			s.aside(func(ctx context.Context) { s.respond(m, nil, w.Muster(ctx, pool)) })
-		}))
+			return w.Muster(ctx, pool)
+		})))
 	}
 	return errors.Join(errs...)
 }

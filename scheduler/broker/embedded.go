@@ -164,7 +164,7 @@ func usedBytes(dir string) int64 {
 type serverLog struct{ log *slog.Logger }
 
 func (l serverLog) say(level slog.Level, format string, v []any) {
-	l.log.Log(nil, level, "embedded nats", slog.String("detail", fmt.Sprintf(format, v...))) //nolint:staticcheck,sloglint // the server has no context
+	l.log.Log(nil, level, "embedded nats", slog.String("detail", fmt.Sprintf(format, v...))) //nolint:staticcheck // the server has no context
 }
 
 func (l serverLog) Noticef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }

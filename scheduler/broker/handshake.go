@@ -92,8 +92,7 @@ func (b *Bus) fetch(ctx context.Context, subject string, size int) ([]byte, erro
 	return body, err
 }
 
-func answerShake(ctx context.Context, s *service, bodies *bodies, m *nats.Msg, p scheduler.Proxy, h scheduler.Handshake) {
-	over, err := p.Handshake(ctx, h)
+func answerShake(s *service, bodies *bodies, m *nats.Msg, over *scheduler.Handover, err error) {
 	if err != nil {
 		s.respondMsg(m, nil, err)
 		return

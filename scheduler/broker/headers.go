@@ -37,7 +37,7 @@ const (
 	headDeadline    = "Fl-Deadline"
 	headSequences   = "Fl-Sequences"
 	headInput       = "Fl-Input-Tokens"
-	headMaxTokens   = "Fl-Max-Tokens"
+	headMaxTokens   = "Fl-Max-Tokens" //nolint:gosec // tokens of a language model
 	headPrefixGroup = "Fl-Prefix-Group"
 	headChat        = "Fl-Chat"
 )
@@ -125,15 +125,23 @@ type field[T any] struct {
 
 func textFields(e *scheduler.Entry) [6]field[string] {
 	return [...]field[string]{
-		{headModel, &e.Model}, {headEndpoint, &e.Endpoint}, {headPath, &e.Path},
-		{headGroup, &e.Group}, {headUser, &e.User}, {headChat, &e.Chat},
+		{headModel, &e.Model},
+		{headEndpoint, &e.Endpoint},
+		{headPath, &e.Path},
+		{headGroup, &e.Group},
+		{headUser, &e.User},
+		{headChat, &e.Chat},
 	}
 }
 
 func numberFields(e *scheduler.Entry) [6]field[int] {
 	return [...]field[int]{
-		{headMaxRunning, &e.MaxRunning}, {headMaxQueued, &e.MaxQueued}, {headPriority, &e.Priority},
-		{headSequences, &e.Sequences}, {headInput, &e.InputTokens}, {headMaxTokens, &e.MaxTokens},
+		{headMaxRunning, &e.MaxRunning},
+		{headMaxQueued, &e.MaxQueued},
+		{headPriority, &e.Priority},
+		{headSequences, &e.Sequences},
+		{headInput, &e.InputTokens},
+		{headMaxTokens, &e.MaxTokens},
 	}
 }
 

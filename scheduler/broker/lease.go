@@ -109,7 +109,7 @@ func (l *Lease) Run(ctx context.Context, lead func(ctx context.Context, epoch sc
 		case err == nil:
 			l.serve(ctx, t, lead)
 		case ctx.Err() == nil:
-			l.b.cfg.Logger.Debug("the lease can't be asked for", slog.String("pool", l.cfg.Pool), slog.Any("error", err))
+			l.b.cfg.Logger.DebugContext(ctx, "the lease can't be asked for", slog.String("pool", l.cfg.Pool), slog.Any("error", err))
 		}
 		if err != nil || !t.orderly {
 			pause(ctx, leasePause)
@@ -129,7 +129,7 @@ type term struct {
 // serve leads until the lease is lost, ctx ends or lead gives up.
 func (l *Lease) serve(ctx context.Context, t *term, lead func(context.Context, scheduler.Fence)) {
 	log := l.b.cfg.Logger.With(slog.String("pool", l.cfg.Pool), slog.String("epoch", t.epoch.String()))
-	log.Info("took the lease")
+	log.InfoContext(ctx, "took the lease")
 	l.cfg.OnChange(true)
 	leading, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -140,7 +140,7 @@ func (l *Lease) serve(ctx context.Context, t *term, lead func(context.Context, s
 	cancel()
 	<-returned
 	if err != nil {
-		log.Warn("lost the lease", slog.Any("error", err))
+		log.WarnContext(ctx, "lost the lease", slog.Any("error", err))
 	} else {
 		t.orderly = ctx.Err() != nil
 		l.release(ctx, t, log)
@@ -227,10 +227,10 @@ func (l *Lease) release(ctx context.Context, t *term, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseGrace)
 	defer cancel()
 	if err := t.kv.Delete(ctx, l.cfg.Pool, jetstream.LastRevision(t.revision)); err != nil {
-		log.Debug("the lease was not given back, it ends by itself", slog.Any("error", err))
+		log.DebugContext(ctx, "the lease was not given back, it ends by itself", slog.Any("error", err))
 		return
 	}
-	log.Info("gave the lease back")
+	log.InfoContext(ctx, "gave the lease back")
 }
 
 func bucketCreated(ctx context.Context, kv jetstream.KeyValue) (time.Time, error) {

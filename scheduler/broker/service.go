@@ -126,6 +126,28 @@ func (s *service) drive(sender string) {
 	}
 }
 
+// read makes a handler of control messages out of one of what they say.
+func read[T any](s *service, f func(m *nats.Msg, v T)) func(*nats.Msg) {
+	return func(m *nats.Msg) {
+		if isStatus(m) {
+			return
+		}
+		var v T
+		if err := unpack(m.Data, &v); err != nil {
+			s.malformed(m, err)
+			return
+		}
+		f(m, v)
+	}
+}
+
+// reply makes a handler that answers, beside the others, with an error or nothing.
+func reply[T any](s *service, f func(ctx context.Context, v T) error) func(*nats.Msg) {
+	return read(s, func(m *nats.Msg, v T) {
+		s.aside(func(ctx context.Context) { s.respond(m, nil, f(ctx, v)) })
+	})
+}
+
 // malformed tells of bytes that no build of ours has written.
 func (s *service) malformed(m *nats.Msg, err error) {
 	s.b.log.Warn("dropped a malformed message", slog.String("subject", m.Subject), slog.Int("bytes", len(m.Data)), slog.Any("error", err))

@@ -164,8 +164,8 @@ func (s *Stream) publishOnce(ctx context.Context, m *nats.Msg) (uint64, error) {
 
 // fullError is what err says about room; nil: nothing.
 func fullError(err error) error {
-	var api *jetstream.APIError
-	if !errors.As(err, &api) {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	if !ok {
 		return nil
 	}
 	switch api.ErrorCode {
@@ -185,8 +185,7 @@ func fullError(err error) error {
 // retryable reports whether a repetition may fare better: nobody answered, or
 // who answered has no leader or is busy.
 func retryable(err error) bool {
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 		return api.Code >= 500 || api.Code == 409 // 409: the first try is still under way
 	}
 	return !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrMaxPayload) &&

@@ -34,18 +34,18 @@ const everyWorker = "all"
 // validName reports whether s can name a pool or a class: it is part of subjects
 // and of the stream's name.
 func validName(s string) bool {
-	return s != "" && len(s) <= 32 && lowerOrDigit(s[0]) &&
-		strings.IndexFunc(s, func(r rune) bool { return r > 'z' || !lowerOrDigit(byte(r)) && r != '-' && r != '_' }) < 0
+	return s != "" && len(s) <= 32 && lowerOrDigit(rune(s[0])) &&
+		strings.IndexFunc(s, func(r rune) bool { return !lowerOrDigit(r) && r != '-' && r != '_' }) < 0
 }
 
 // validID reports whether s can be one token of a subject.
 func validID(s string) bool {
 	return s != "" && len(s) <= 128 && s != everyWorker && strings.IndexFunc(s, func(r rune) bool {
-		return r > 'z' || !lowerOrDigit(byte(r)) && (r < 'A' || r > 'Z') && r != '-' && r != '_'
+		return !lowerOrDigit(r) && (r < 'A' || r > 'Z') && r != '-' && r != '_'
 	}) < 0
 }
 
-func lowerOrDigit(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }
+func lowerOrDigit(c rune) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }
 
 // flowOf is a user in a subject: fixed in length, safe, and without the name.
 func flowOf(user string) string {

@@ -41,7 +41,7 @@ func (s *Stream) Tail(ctx context.Context, from uint64, entry func(seq uint64, e
 		if errors.Is(err, nats.ErrConnectionClosed) {
 			return err
 		}
-		s.b.cfg.Logger.Debug("the stream is read anew", slog.String("pool", s.pool), slog.Uint64("from", t.next), slog.Any("error", err))
+		s.b.cfg.Logger.DebugContext(ctx, "the stream is read anew", slog.String("pool", s.pool), slog.Uint64("from", t.next), slog.Any("error", err))
 		if !pause(ctx, tailPause) {
 			return ctx.Err()
 		}
