@@ -74,14 +74,17 @@ func (a *attempt) whole(resp *http.Response) scheduler.Event {
 	}
 	endpoint := openai.Endpoint(a.grant.Entry.Endpoint)
 	u, known := openai.UsageOf(endpoint, body) // before it belongs to the proxy
+	var tail []byte                            // of an answer that goes on
+	if len(body) == maxWhole {
+		tail = keepLast(nil, body)
+	}
 	a.firstByte.Store(true)
 	if err := a.out.head(a.head(resp)); err != nil {
 		return a.broken(err)
 	}
 	err := a.out.data(body)
-	if err == nil && len(body) == maxWhole {
-		var tail []byte
-		tail, err = a.rest(resp.Body)
+	if err == nil && tail != nil {
+		tail, err = a.rest(resp.Body, tail)
 		u, known = openai.UsageOf(endpoint, tail)
 	}
 	if err != nil {
@@ -108,7 +111,8 @@ func enclosed(b []byte, from, to byte) bool {
 }
 
 // rest hands on what did not fit, and returns the last of it: usage is there.
-func (a *attempt) rest(body io.Reader) (tail []byte, err error) {
+// tail is the last of what went before.
+func (a *attempt) rest(body io.Reader, tail []byte) ([]byte, error) {
 	for {
 		chunk := bytes.NewBuffer(make([]byte, 0, maxFrame+bytes.MinRead))
 		_, err := io.CopyN(chunk, body, maxFrame) // tells the end from a break, which io.ReadFull does not

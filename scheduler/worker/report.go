@@ -27,7 +27,9 @@ type reporter struct {
 }
 
 func newReporter(w *Worker, pool string) *reporter {
-	return &reporter{w: w, pool: pool, wake: make(chan struct{}, 1), beatDue: true, left: make(chan struct{})}
+	r := &reporter{w: w, pool: pool, wake: make(chan struct{}, 1), left: make(chan struct{})}
+	r.beatNow() // a worker is of use as soon as it is known
+	return r
 }
 
 func (r *reporter) add(ev scheduler.Event) {

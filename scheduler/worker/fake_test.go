@@ -1,0 +1,498 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"fairlane/scheduler"
+	"fairlane/scheduler/vllm"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const gpu = "http://gpu:8000"
+
+// memory is a network of one listener, without sockets.
+type memory struct {
+	mu    sync.Mutex
+	gone  chan struct{}
+	queue chan net.Conn
+	ends  []net.Conn // the server's
+}
+
+func newMemory() *memory { return &memory{gone: make(chan struct{}), queue: make(chan net.Conn)} }
+
+func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	near, far := net.Pipe()
+	select {
+	case <-m.gone:
+		return nil, errors.New("connection refused")
+	default:
+	}
+	select {
+	case m.queue <- far:
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.ends = append(m.ends, far)
+		return near, nil
+	case <-m.gone:
+		return nil, errors.New("connection refused")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (m *memory) Accept() (net.Conn, error) {
+	select {
+	case c := <-m.queue:
+		return c, nil
+	case <-m.gone:
+		return nil, net.ErrClosed
+	}
+}
+
+func (m *memory) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
+
+func (m *memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	select {
+	case <-m.gone:
+	default:
+		close(m.gone)
+	}
+	return nil
+}
+
+// die is the end of the backend's process.
+func (m *memory) die() {
+	_ = m.Close()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.ends {
+		_ = c.Close()
+	}
+}
+
+// engine is a backend as a test wants it.
+type engine struct {
+	mu     sync.Mutex
+	health http.HandlerFunc // nil: 200
+	answer http.HandlerFunc
+	seen   []string // what was asked beside the management side
+	header http.Header
+	active int // requests under way
+}
+
+func (e *engine) set(change func(e *engine)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	change(e)
+}
+
+func (e *engine) busy() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.active
+}
+
+func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e.mu.Lock()
+	health := e.health
+	e.mu.Unlock()
+	switch r.URL.Path {
+	case "/health":
+		if health != nil {
+			health(w, r)
+		}
+		return
+	case "/v1/models":
+		_, _ = io.WriteString(w, `{"data":[{"id":"m"}]}`)
+		return
+	case "/metrics":
+		http.NotFound(w, r)
+		return
+	}
+	body, _ := io.ReadAll(r.Body)
+	var answer http.HandlerFunc
+	e.set(func(e *engine) {
+		answer = e.answer
+		e.active++
+		e.seen = append(e.seen, r.Method+" "+r.URL.Path+" "+string(body))
+		e.header = r.Header
+	})
+	defer e.set(func(e *engine) { e.active-- })
+	answer(w, r)
+}
+
+// proxy is the other end of the frames. It holds every attempt to the order of
+// the protocol.
+type proxy struct {
+	t      *testing.T
+	mu     sync.Mutex
+	shake  func(ctx context.Context, h scheduler.Handshake) (*scheduler.Handover, error)
+	take   func(f *scheduler.Frame) error // of a frame that is in order
+	ping   func(ctx context.Context) error
+	frames map[scheduler.Fence][]scheduler.Frame
+	pings  int
+}
+
+func goAhead(context.Context, scheduler.Handshake) (*scheduler.Handover, error) {
+	return &scheduler.Handover{Verdict: scheduler.Go, Header: http.Header{"Content-Type": {"application/json"}, "Authorization": {"the client's"}}, Body: []byte(`{"prompt":1}`)}, nil
+}
+
+func (p *proxy) set(change func(p *proxy)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(p)
+}
+
+func (p *proxy) Handshake(ctx context.Context, h scheduler.Handshake) (*scheduler.Handover, error) {
+	p.mu.Lock()
+	shake := p.shake
+	p.mu.Unlock()
+	if h.Worker != "w1" || h.ID == "" {
+		p.t.Errorf("handshake %+v", h)
+	}
+	return shake(ctx, h)
+}
+
+func (p *proxy) Frame(f *scheduler.Frame) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	so := p.frames[f.Fence]
+	if int(f.Seq) != len(so) || f.Worker != "w1" || f.ID == "" {
+		p.t.Errorf("frame %d of %s from %q comes after %d others", f.Seq, f.ID, f.Worker, len(so))
+	}
+	begun := slices.ContainsFunc(so, func(f scheduler.Frame) bool { return f.Type == scheduler.FrameHead })
+	over := slices.ContainsFunc(so, func(f scheduler.Frame) bool {
+		return f.Type == scheduler.FrameEnd || f.Type == scheduler.FrameErr
+	})
+	if over || begun == (f.Type == scheduler.FrameHead) && f.Type != scheduler.FrameBeat {
+		p.t.Errorf("frame of type %d, begun %v, over %v", f.Type, begun, over)
+	}
+	kept := *f
+	kept.Data = bytes.Clone(f.Data)
+	p.frames[f.Fence] = append(so, kept)
+	if p.take != nil {
+		return p.take(f)
+	}
+	return nil
+}
+
+func (p *proxy) Notify([]scheduler.Notice) error { return nil }
+
+func (p *proxy) Ping(ctx context.Context) error {
+	p.mu.Lock()
+	ping := p.ping
+	p.pings++
+	p.mu.Unlock()
+	if ping != nil {
+		return ping(ctx)
+	}
+	return nil
+}
+
+// story is what the proxy heard of one attempt, a line a frame; data that
+// follows on data is one.
+func (p *proxy) story(f scheduler.Fence) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []string
+	var data strings.Builder
+	flush := func() {
+		if data.Len() > 0 {
+			out = append(out, "data "+data.String())
+			data.Reset()
+		}
+	}
+	for _, f := range p.frames[f] {
+		if f.Type == scheduler.FrameData {
+			data.Write(f.Data)
+			continue
+		}
+		flush()
+		switch f.Type {
+		case scheduler.FrameHead:
+			out = append(out, fmt.Sprintf("head %d of %s, attempt %d", f.Head.Status, f.Head.Backend, f.Head.Attempt))
+		case scheduler.FrameEnd:
+			out = append(out, "end "+string(f.End.Outcome))
+		case scheduler.FrameErr:
+			out = append(out, "err "+string(f.Problem.Code)+" "+string(f.End.Outcome))
+		default:
+			out = append(out, "beat")
+		}
+	}
+	flush()
+	return strings.Join(out, "\n")
+}
+
+// ending is the end that the proxy was told.
+func (p *proxy) ending(f scheduler.Fence) *scheduler.End {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, f := range p.frames[f] {
+		if f.End != nil {
+			return f.End
+		}
+	}
+	return nil
+}
+
+// leader is the dispatcher of all pools.
+type leader struct {
+	mu     sync.Mutex
+	away   func(ctx context.Context, r *scheduler.Report) error // nil: it listens
+	events []scheduler.Event
+	last   *scheduler.Beat
+	beats  int
+	heard  []string // kinds of what each report held
+	ended  chan scheduler.Event
+}
+
+func (l *leader) set(change func(l *leader)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(l)
+}
+
+func (l *leader) Report(ctx context.Context, r *scheduler.Report) error {
+	l.mu.Lock()
+	away := l.away
+	l.mu.Unlock()
+	if away != nil {
+		if err := away(ctx, r); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var heard []string
+	if r.Beat != nil {
+		l.last = r.Beat
+		l.beats++
+		heard = append(heard, "beat")
+	}
+	for _, ev := range r.Events {
+		heard = append(heard, string(ev.Kind))
+		l.events = append(l.events, ev)
+		if ev.Kind.Ends() {
+			l.ended <- ev
+		}
+	}
+	l.heard = append(l.heard, strings.Join(heard, " "))
+	return nil
+}
+
+func (l *leader) beat() scheduler.Beat {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return *l.last
+}
+
+func (l *leader) told(kind scheduler.EventKind) (out []scheduler.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, ev := range l.events {
+		if ev.Kind == kind {
+			out = append(out, ev)
+		}
+	}
+	return out
+}
+
+func (*leader) Cancel(context.Context, string) error                        { return nil }
+func (*leader) ProxyBeat(context.Context, string, bool) error               { return nil }
+func (*leader) Where(context.Context, []string) ([]scheduler.Notice, error) { return nil, nil }
+
+func notLeader(context.Context, *scheduler.Report) error { return scheduler.ErrNotLeader }
+
+func hangs(ctx context.Context, _ *scheduler.Report) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// house is a worker and its neighbours.
+type house struct {
+	t       *testing.T
+	w       *Worker
+	fleet   *vllm.Fleet
+	engine  *engine
+	net     *memory
+	proxy   *proxy
+	proxies map[string]*proxy
+	leader  *leader
+	grants  []*scheduler.Grant // that were taken
+}
+
+// Proxy implements Bus.
+func (h *house) Proxy(id string) scheduler.Proxy { return h.proxies[id] }
+
+// Dispatcher implements Bus.
+func (h *house) Dispatcher(string) scheduler.Dispatcher { return h.leader }
+
+// build builds a house in a bubble. What it granted has to have ended, each in
+// one event, when the test is over.
+func build(t *testing.T, change func(*Config)) *house {
+	t.Helper()
+	h := &house{t: t, engine: &engine{}, net: newMemory(), leader: &leader{ended: make(chan scheduler.Event, 1000)}, fleet: vllm.NewFleet()}
+	h.proxy = &proxy{t: t, shake: goAhead, frames: map[scheduler.Fence][]scheduler.Frame{}}
+	h.proxies = map[string]*proxy{"px": h.proxy}
+	srv := &http.Server{Handler: h.engine}
+	go srv.Serve(h.net)
+	if err := h.fleet.Apply("main", []vllm.Config{{URL: gpu, Dial: h.net.dial, APIKey: "secret"}}); err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{ID: "w1", Fleet: h.fleet, Bus: h, Pools: map[string]Pool{"main": {FirstByte: 10 * time.Second, Idle: 5 * time.Second, Total: time.Minute}}}
+	if change != nil {
+		change(&cfg)
+	}
+	h.w = New(cfg)
+	h.fleet.Start(t.Context(), h.w.Changed)
+	h.w.Start(t.Context())
+	synctest.Wait()
+	t.Cleanup(func() {
+		h.w.Stop()
+		synctest.Wait()
+		h.fleet.Stop()
+		if n := h.engine.busy(); n > 0 {
+			h.t.Errorf("%d requests are left at the backend", n)
+		}
+		_ = h.net.Close()
+		_ = srv.Close()
+		h.audit()
+	})
+	return h
+}
+
+// audit holds the ends that were told against the grants that were taken.
+func (h *house) audit() {
+	h.t.Helper()
+	ends := map[key]int{}
+	for _, ev := range h.leader.events {
+		if ev.Kind.Ends() {
+			ends[key{ev.ID, ev.Fence}]++
+			if ev.Backend != gpu {
+				h.t.Errorf("the end of %s is of %q", ev.ID, ev.Backend)
+			}
+		}
+	}
+	for _, g := range h.grants {
+		if n := ends[key{g.Entry.ID, g.Fence}]; n != 1 {
+			h.t.Errorf("%s ended %d times", g.Entry.ID, n)
+		}
+	}
+	if len(ends) != len(h.grants) {
+		h.t.Errorf("%d grants, %d ends", len(h.grants), len(ends))
+	}
+}
+
+// offer makes a grant and returns it with the worker's answer.
+func (h *house) offer(change func(g *scheduler.Grant)) (*scheduler.Grant, error) {
+	h.t.Helper()
+	n := len(h.grants) + 1
+	g := &scheduler.Grant{
+		Entry: scheduler.Entry{
+			ID: fmt.Sprintf("r%d", n), Proxy: "px", Pool: "main", Model: "m", Endpoint: "chat", Path: "/v1/chat/completions", Stream: true, InputTokens: 10, Sequences: 1,
+		},
+		Fence: scheduler.Fence{Bucket: 1, Revision: 2, Attempt: uint32(n + 40)}, Number: uint64(n), Try: 1, Backend: gpu, EnginePriority: 2, Input: 12, Cached: 3,
+	}
+	if change != nil {
+		change(g)
+	}
+	answers := 0
+	var answer error
+	h.w.Grant(g, func(err error) { answers, answer = answers+1, err })
+	if answers != 1 {
+		h.t.Errorf("a grant was answered %d times", answers)
+	}
+	if answer == nil {
+		h.grants = append(h.grants, g)
+	}
+	return g, answer
+}
+
+func (h *house) grant(change func(g *scheduler.Grant)) *scheduler.Grant {
+	h.t.Helper()
+	g, err := h.offer(change)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return g
+}
+
+// serve runs one attempt to its end.
+func (h *house) serve(answer http.HandlerFunc, change func(g *scheduler.Grant)) (scheduler.Event, string) {
+	h.t.Helper()
+	h.engine.set(func(e *engine) { e.answer = answer })
+	g := h.grant(change)
+	ev := <-h.leader.ended
+	return ev, h.proxy.story(g.Fence)
+}
+
+func whole(g *scheduler.Grant) { g.Entry.Stream = false }
+
+// Answers of backends.
+const (
+	roleChunk   = `data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}` + "\n\n"
+	textChunk   = `data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}` + "\n\n"
+	finishChunk = `data: {"choices":[{"index":0,"delta":{"content":""},"finish_reason":"stop"}]}` + "\n\n"
+	usageChunk  = `data: {"choices":[],"usage":{"prompt_tokens":20,"total_tokens":25,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":8}},"system_fingerprint":"fp"}` + "\n\n"
+	printed     = `data: {"choices":[{"index":0,"delta":{"content":""},"finish_reason":"stop"}],"system_fingerprint":"fp"}` + "\n\n"
+	engineDied  = `{"error": {"message": "EngineCore encountered an issue. See stack trace for the root cause.", "type": "InternalServerError", "param": null, "code": 500}}`
+	done        = "data: [DONE]\n\n"
+	completion  = `{"choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":20,"completion_tokens":5,"total_tokens":25}}`
+)
+
+// sse streams pieces, each flushed.
+func sse(pieces ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+		for _, p := range pieces {
+			_, _ = io.WriteString(w, p)
+			_ = http.NewResponseController(w).Flush()
+		}
+	}
+}
+
+// says answers whole.
+func says(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+// then does one after the other.
+func then(hs ...http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		for _, h := range hs {
+			h(w, r)
+		}
+	}
+}
+
+func abort(http.ResponseWriter, *http.Request)       { panic(http.ErrAbortHandler) }
+func silence(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+func after(d time.Duration) http.HandlerFunc {
+	return func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(d):
+		case <-r.Context().Done():
+		}
+	}
+}
