@@ -105,8 +105,9 @@ func (c *cache) use(s *seq, i int32) {
 	s.shared += g.blocks
 }
 
-// publish shares the segments of s that are computed by now.
-func (c *cache) publish(s *seq) {
+// publish shares the segments of s that are computed by now, and reports whether
+// there are any that the cache did not hold.
+func (c *cache) publish(s *seq) (added bool) {
 	for s.marked < len(s.Prefix) && s.Prefix[s.marked].Tokens <= s.computed {
 		m, n := s.Prefix[s.marked], c.whole(s.Prefix, s.marked)
 		s.marked++
@@ -118,7 +119,9 @@ func (c *cache) publish(s *seq) {
 		s.held = append(s.held, i)
 		s.private -= n
 		s.shared += n
+		added = true
 	}
+	return added
 }
 
 func (c *cache) newSegment(g segment) int32 {

@@ -133,6 +133,7 @@ type Engine struct {
 	spare   []*seq
 	arrived uint64
 	blocked bool // the head of the queue found no KV, and nothing changed since
+	wanted  int  // idle blocks that the head would use; it used them last, so they are evicted last
 	dead    bool
 	stats   Stats
 }

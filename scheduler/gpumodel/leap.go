@@ -27,7 +27,7 @@ func (e *Engine) Leap(limit time.Duration) (steps int, took time.Duration) {
 		context += s.length()
 	}
 	k = e.fitTime(k, context, limit)
-	for k > 0 && e.blocksOf(k) > e.kv.free+e.kv.idle {
+	for k > 0 && e.blocksOf(k) > e.spareBlocks() {
 		k /= 2
 	}
 	if k <= 0 {
@@ -40,6 +40,16 @@ func (e *Engine) Leap(limit time.Duration) (steps int, took time.Duration) {
 // settled reports whether the next step would admit nobody.
 func (e *Engine) settled() bool {
 	return len(e.waiting.heap) == 0 || len(e.running) >= e.cfg.Profile.MaxNumSeqs || e.blocked
+}
+
+// spareBlocks is how many blocks can be taken without a change for the head of the
+// queue: if it lost some of its prompt's head, it might fit in a smaller chunk.
+func (e *Engine) spareBlocks() int {
+	n := e.kv.free + e.kv.idle
+	if len(e.waiting.heap) > 0 && len(e.running) < e.cfg.Profile.MaxNumSeqs {
+		n -= e.wanted
+	}
+	return n
 }
 
 // duration is how long k steps take that begin with this context.

@@ -82,6 +82,7 @@ func (e *Engine) preempt(v *seq, at *int) int {
 	e.kv.release(v)
 	v.computed, v.chunk = 0, 0
 	e.waiting.push(v)
+	e.blocked = false
 	e.stats.Preemptions++
 	e.events = append(e.events, Event{ID: v.ID, Kind: Preempted, Generated: v.generated})
 	return refund
@@ -92,7 +93,9 @@ func (e *Engine) admit(budget int) {
 	e.blocked = false
 	for len(e.waiting.heap) > 0 && len(e.running) < e.cfg.Profile.MaxNumSeqs && budget > 0 {
 		s := e.waiting.heap[0]
+		idle := e.kv.idle
 		cached := e.kv.match(s)
+		e.wanted = idle - e.kv.idle
 		s.chunk = min(s.length()-cached, budget)
 		if e.outOfMemory(s) {
 			return
@@ -152,7 +155,9 @@ func (e *Engine) settle() {
 	kept := e.running[:0]
 	for _, s := range e.running {
 		s.computed += s.chunk
-		e.kv.publish(s)
+		if e.kv.publish(s) {
+			e.blocked = false
+		}
 		if s.computed == s.length() && e.advance(s) {
 			e.events = append(e.events, Event{ID: s.ID, Kind: Finished, Generated: s.generated})
 			e.forget(s)
