@@ -72,6 +72,10 @@ func TestLimiterSaysWhatIsLeft(t *testing.T) {
 	if diff := cmp.Diff(&Level{Limit: 5, Remaining: 2, Reset: 600 * time.Millisecond}, a.Requests); diff != "" {
 		t.Error(diff)
 	}
+	a = take(t, l, buckets(t, policy.Requests, "user:bob", "5/second; 5/hour; 5/minute"), Need{})
+	if diff := cmp.Diff(&Level{Limit: 5, Remaining: 4, Reset: 12 * time.Minute}, a.Requests); diff != "" {
+		t.Error(diff)
+	}
 	if a = take(t, l, &policy.Decision{}, Need{}); a.Requests != nil || a.Tokens != nil || a.Settle != nil {
 		t.Errorf("%+v", a)
 	}
@@ -244,7 +248,7 @@ func TestTokensAreSettled(t *testing.T) {
 		{"not known", Need{InputTokens: 100, MaxTokens: 400}, nil, 500},
 		{"more than there is", Need{InputTokens: 100, MaxTokens: 99_000}, &scheduler.Usage{Input: 100, Output: 4000}, 0},
 		{"cut to the burst, less used", Need{InputTokens: 100, MaxTokens: 99_000}, &scheduler.Usage{Input: 100, Output: 100}, 800},
-		{"odd usage", Need{InputTokens: 100}, &scheduler.Usage{Input: 10, Cached: 20, Output: -5}, 1000},
+		{"more cached than read", Need{InputTokens: 100}, &scheduler.Usage{Input: 10, Cached: 20, Output: 50}, 950},
 	}
 	for _, tt := range tests {
 		l, now := limiter()

@@ -218,6 +218,11 @@ func TestMemoryForgetsWhatIsFull(t *testing.T) {
 			}
 		}
 		m.Stop()
+		select {
+		case <-m.stopped:
+		default:
+			t.Error("Stop did not wait")
+		}
 		m.Stop()
 		h.remains(caller(-1, of(10, time.Hour), 0), 9)
 	})
