@@ -21,8 +21,9 @@ type kind[T any] struct {
 	words  []string       // the only ones, if there are so few
 	isText bool           // false: quotes make it a wrong type
 	secret bool           // in no message and in no list of settings
-	// private values are in no message, and show says what of them may be listed.
-	private bool
+	// private tells of a value, as it stands in the file, that no message may show;
+	// nil: none is. What may be listed, show says.
+	private func(raw string) bool
 }
 
 // errNot is what parse says if want says enough.
@@ -98,7 +99,7 @@ func scalar[T any](r *reader, n *yaml.Node, path string, k kind[T]) (v T, ok boo
 // wrong says what was found, as it stands in the file, and what is expected.
 func (k kind[T]) wrong(raw string, err error) string {
 	found := "found something else"
-	if !k.secret && !k.private {
+	if !k.secret && (k.private == nil || !k.private(raw)) {
 		found = "found " + strconv.Quote(clip(raw))
 	}
 	if !errors.Is(err, errNot) {

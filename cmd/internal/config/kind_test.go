@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -69,5 +70,61 @@ func TestDistance(t *testing.T) {
 		if got := distance(tc.b, tc.a); got != tc.want {
 			t.Errorf("%q, %q: %d, want %d", tc.b, tc.a, got, tc.want)
 		}
+	}
+}
+
+// A URL is told only as far as it can hold no password.
+func TestURLsInMessages(t *testing.T) {
+	for text, want := range map[string]string{
+		"nats: {url: 'nats://:pa55word'}":                                "found something else",
+		"redis: {url: 'redis//:pa55word@r'}":                             "found something else",
+		"identity: {jwt: [{name: a, jwks_url: 'https://u:pa55word@h'}]}": "found something else",
+		"pools: [{backends: [{url: 'https://u:pa55word@h'}]}]":           "found something else",
+		"pools: [{backends: [{url: 'gpu:8000'}]}]":                       `found "gpu:8000"`,
+		"pools: [{backends: [{url: 'http://gpu?a=b'}]}]":                 `found "http://gpu?a=b"`,
+		"tracing: {otlp_endpoint: 'otel:1'}":                             `found "otel:1"`,
+	} {
+		_, err := Parse([]byte(text), "x.yaml", nil)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "pa55word") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	for in, want := range map[string]string{
+		"nats://a:4222":                       "nats://a:4222",
+		"nats://u:pa55word@a:4222, tls://t@b": "nats://xxxxx@a:4222,tls://xxxxx@b",
+		"redis://:pa55word@r":                 "redis://xxxxx@r",
+		"nats://a, %zz://pa55word":            "nats://a,(hidden)",
+	} {
+		if got := redacted(in); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
+
+// What was filled in is found in every spelling that messages have.
+func TestScrub(t *testing.T) {
+	r := &reader{}
+	for _, secret := range []string{"pass", "password", "qu\"ote\n", "abc"} {
+		r.hide(secret)
+	}
+	for in, want := range map[string]string{
+		"the password of a pass":      "the (hidden) of a (hidden)",
+		`found "qu\"ote\n"`:           `found "(hidden)"`,
+		"found qu\"ote\n there":       "found (hidden) there",
+		"abc is too short to be told": "abc is too short to be told",
+	} {
+		if got := r.scrub(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestClip(t *testing.T) {
+	long := strings.Repeat("é", 60)
+	if got := clip(long); len(got) > 90 || !strings.HasPrefix(got, "éé") || !strings.HasSuffix(got, "é…") {
+		t.Errorf("%q", got)
+	}
+	if got := clip("short"); got != "short" {
+		t.Errorf("%q", got)
 	}
 }

@@ -155,7 +155,7 @@ func (b *Backend) place(r *reader, path string, places map[string]string) {
 
 // backendURL is a base URL in its shortest form, so that the same server has one.
 func backendURL() kind[string] {
-	k := kind[string]{want: "a URL like http://127.0.0.1:8000 or dns+http://vllm:8000, without a password (that is api_key)", isText: true, private: true}
+	k := kind[string]{want: "a URL like http://127.0.0.1:8000 or dns+http://vllm:8000, without a password (that is api_key)", isText: true, private: hasUser}
 	k.parse = func(s string) (string, error) {
 		if s == "" {
 			return "", nil

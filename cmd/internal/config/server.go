@@ -150,7 +150,7 @@ func urls(like string, schemes ...string) kind[string] {
 		}
 		return true
 	}))
-	k.private, k.show = true, redacted
+	k.private, k.show = func(string) bool { return true }, redacted
 	return k
 }
 
@@ -184,10 +184,15 @@ func redacted(s string) string {
 	return strings.Join(parts, ",")
 }
 
-// webURL is one of http, or none.
+// webURL is one of http, or none. It has no place for a password.
 func webURL(like string) kind[string] {
-	return optionally(checked("a URL like "+like, func(s string) bool {
+	k := optionally(checked("a URL like "+like, func(s string) bool {
 		u := parseURL(s, "http", "https")
 		return u != nil && u.User == nil
 	}))
+	k.private = hasUser
+	return k
 }
+
+// hasUser tells that what should be a URL may hold a password.
+func hasUser(raw string) bool { return strings.Contains(raw, "@") }
