@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // serve starts an emulator behind a listener of its own. Without a speed it runs a
@@ -39,6 +40,60 @@ type request struct {
 	body   string
 }
 
+// inBubble runs f with an emulator in a bubble of fake time, where a token is never
+// late. Requests go to its handler without a socket.
+func inBubble(t *testing.T, cfg Config, f func(t *testing.T, s *Server)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Stop()
+		f(t, s)
+	})
+}
+
+// on sends the request to a handler and waits for the answer.
+func (rq request) on(t testing.TB, s *Server) answered { return rq.with(t.Context(), s) }
+
+func (rq request) with(ctx context.Context, s *Server) answered {
+	rec := httptest.NewRecorder()
+	s.Handler().ServeHTTP(rec, rq.make(ctx))
+	return answered{rec.Code, rec.Header(), rec.Body.String()}
+}
+
+// make is the request as a server gets it.
+func (rq request) make(ctx context.Context) *http.Request {
+	r := httptest.NewRequestWithContext(ctx, rq.verb(), "http://here/", strings.NewReader(rq.body))
+	path, query, _ := strings.Cut(rq.path, "?")
+	r.URL.Path, r.URL.RawQuery = path, query
+	rq.setHeader(r.Header)
+	return r
+}
+
+func (rq request) verb() string {
+	switch {
+	case rq.method != "":
+		return rq.method
+	case rq.body != "":
+		return http.MethodPost
+	}
+	return http.MethodGet
+}
+
+func (rq request) setHeader(h http.Header) {
+	if rq.body != "" {
+		h.Set("Content-Type", "application/json")
+	}
+	for name, v := range rq.header {
+		h.Set(name, v)
+		if v == "" {
+			h.Del(name)
+		}
+	}
+}
+
 // answered is what came back.
 type answered struct {
 	status int
@@ -47,26 +102,11 @@ type answered struct {
 }
 
 func (rq request) send(ctx context.Context, base string) (*http.Response, error) {
-	method := rq.method
-	if method == "" {
-		method = http.MethodGet
-		if rq.body != "" {
-			method = http.MethodPost
-		}
-	}
-	req, err := http.NewRequestWithContext(ctx, method, base+rq.path, strings.NewReader(rq.body))
+	req, err := http.NewRequestWithContext(ctx, rq.verb(), base+rq.path, strings.NewReader(rq.body))
 	if err != nil {
 		return nil, err
 	}
-	if rq.body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for name, v := range rq.header {
-		req.Header.Set(name, v)
-		if v == "" {
-			req.Header.Del(name)
-		}
-	}
+	rq.setHeader(req.Header)
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return client.Do(req)
 }

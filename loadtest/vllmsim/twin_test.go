@@ -3,7 +3,9 @@ package vllmsim
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,14 +14,16 @@ import (
 )
 
 // The twin tests send the same requests to the emulator and to a real vLLM 0.32 and
-// compare statuses, headers, shapes, and the texts of errors. For them a real one is
-// started by hand, with any small model:
+// compare statuses, headers, shapes, and the texts of errors. What the real one
+// answered is recorded in testdata, so that they also run without it. To record or
+// to compare anew start one by hand, with any small model:
 //
 //	vllm serve MODEL --served-model-name tiny --max-model-len 32768 --max-num-seqs 8 \
 //	    --enable-auto-tool-choice --tool-call-parser hermes --enable-prompt-tokens-details
 //	vllm serve MODEL --served-model-name tiny-embed --max-model-len 32768 --runner pooling --convert embed
 //
-// and the tests are told where: VLLM_URL=http://127.0.0.1:8000, VLLM_POOLING_URL.
+// and tell the tests where: VLLM_URL=http://127.0.0.1:8000, VLLM_POOLING_URL. With
+// VLLM_RECORD=1 they write down what it answers.
 
 // twin is a request, and how closely the two answers are compared.
 type twin struct {
@@ -27,63 +31,130 @@ type twin struct {
 	loose bool // not by the text of the error
 }
 
-func TestTwinGeneration(t *testing.T) {
-	compareTwins(t, "VLLM_URL", Config{
-		Profile: "tiny-cpu", Speed: 1, Models: []string{"tiny"}, Tools: true, PromptTokensDetails: true, Scheduling: "priority",
-	}, slices.Concat(bodyTwins(), chatTwins(), completionTwins(), otherTwins(), httpTwins()))
+func generationTwins() []twin {
+	return slices.Concat(bodyTwins(), chatTwins(), completionTwins(), otherTwins(), httpTwins())
 }
 
-func TestTwinPooling(t *testing.T) {
-	compareTwins(t, "VLLM_POOLING_URL", Config{Profile: "tiny-cpu", Speed: 1, Models: []string{"tiny-embed"}, Pooling: true}, poolingTwins())
+// generator and pooler are the configurations that equal the real ones.
+func generator() Config {
+	return Config{Profile: "tiny-cpu", Models: []string{"tiny"}, Tools: true, PromptTokensDetails: true, Scheduling: "priority"}
 }
 
-func compareTwins(t *testing.T, variable string, cfg Config, twins []twin) {
+func pooler() Config {
+	return Config{Profile: "tiny-cpu", Models: []string{"tiny-embed"}, Pooling: true}
+}
+
+func TestAnswersAreWhatVLLMAnswered(t *testing.T) {
+	for _, tt := range []struct {
+		record string
+		cfg    Config
+		twins  []twin
+	}{
+		{"generation", generator(), generationTwins()},
+		{"pooling", pooler(), poolingTwins()},
+	} {
+		t.Run(tt.record, func(t *testing.T) {
+			want := readRecord(t, tt.record)
+			if len(want) != len(tt.twins) {
+				t.Fatalf("%d answers are recorded for %d requests", len(want), len(tt.twins))
+			}
+			for i, tw := range tt.twins {
+				inBubble(t, tt.cfg, func(t *testing.T, s *Server) {
+					got := tw.digest(t, tw.on(t, s))
+					if d := cmp.Diff(want[i], got); d != "" {
+						t.Errorf("%d: %s %.300s\n-vLLM +ours:\n%s", i, tw.path, tw.body, d)
+					}
+				})
+			}
+		})
+	}
+}
+
+func recordFile(name string) string { return filepath.Join("testdata", name+".json") }
+
+func readRecord(t *testing.T, name string) []map[string]any {
+	t.Helper()
+	b, err := os.ReadFile(recordFile(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []map[string]any
+	if err := json.Unmarshal(b, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestTwinGeneration asks a real server that generates.
+func TestTwinGeneration(t *testing.T) { compareTwins(t, "VLLM_URL", "generation", generator(), generationTwins()) }
+
+// TestTwinPooling asks a real server that embeds.
+func TestTwinPooling(t *testing.T) { compareTwins(t, "VLLM_POOLING_URL", "pooling", pooler(), poolingTwins()) }
+
+func compareTwins(t *testing.T, variable, record string, cfg Config, twins []twin) {
 	t.Helper()
 	theirs := os.Getenv(variable)
 	if theirs == "" {
 		t.Skipf("set %s to the URL of a real vLLM, started as the comment in this file says", variable)
 	}
+	cfg.Speed = 1
 	_, ours := serve(t, cfg)
+	recorded := make([]map[string]any, len(twins))
 	for i, tw := range twins {
 		t.Run(fmt.Sprintf("%d_%s", i, strings.ReplaceAll(tw.path, "/", "_")), func(t *testing.T) {
 			want, got := tw.do(t, theirs), tw.do(t, ours)
-			if d := cmp.Diff(tw.digest(t, want), tw.digest(t, got)); d != "" {
+			recorded[i] = tw.digest(t, want)
+			if d := cmp.Diff(recorded[i], tw.digest(t, got)); d != "" {
 				t.Errorf("%s %s\n-vLLM +ours:\n%s\nvLLM: %.1500s\nours: %.1500s", tw.path, tw.body, d, want.body, got.body)
 			}
 		})
+	}
+	if os.Getenv("VLLM_RECORD") == "" {
+		return
+	}
+	b, err := json.MarshalIndent(recorded, "", " ")
+	if err == nil {
+		err = os.WriteFile(recordFile(record), append(b, '\n'), 0o644)
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }
 
 // digest is what must be equal in two answers.
 func (tw twin) digest(t *testing.T, a answered) map[string]any {
 	t.Helper()
-	out := map[string]any{"status": a.status}
-	for _, name := range []string{"Content-Type", "Vary", "Allow", "Server", "Access-Control-Allow-Methods", "Access-Control-Max-Age"} {
-		out[name] = a.header.Get(name)
+	out := map[string]any{"status": float64(a.status)}
+	for _, name := range []string{
+		"Content-Type", "Vary", "Allow", "Server", "Access-Control-Allow-Methods", "Access-Control-Allow-Headers", "Access-Control-Max-Age",
+	} {
+		if v := a.header.Get(name); v != "" {
+			out[name] = v
+		}
 	}
 	var v map[string]any
 	switch {
+	case tw.method == http.MethodHead, tw.path == "/metrics":
 	case strings.HasPrefix(a.header.Get("Content-Type"), "text/event-stream"):
 		out["events"] = tw.streamShape(t, a)
 	case a.header.Get("Content-Type") == "application/octet-stream":
 		out["metadata"] = a.header.Get("Metadata") != ""
-	case json.Unmarshal([]byte(a.body), &v) == nil:
-		out["shape"] = shape(v)
+	case json.Unmarshal([]byte(a.body), &v) != nil:
+		out["body"] = a.body
+	default:
 		if e, ok := v["error"].(map[string]any); ok {
 			if tw.loose {
 				delete(e, "message")
 			}
 			out["error"] = e
 		}
-	case strings.HasPrefix(a.header.Get("Content-Type"), "text/plain; version="):
-	default:
-		out["body"] = a.body
+		out["shape"] = shape(v)
 	}
 	return out
 }
 
 // streamShape is the events in order; how many of a kind there are is chance.
-func (tw twin) streamShape(t *testing.T, a answered) []string {
+func (tw twin) streamShape(t *testing.T, a answered) []any {
 	t.Helper()
 	var out []string
 	for _, e := range a.events(t) {
@@ -100,7 +171,11 @@ func (tw twin) streamShape(t *testing.T, a answered) []string {
 	if strings.Contains(tw.body, `"n":2`) {
 		slices.Sort(out) // choices overtake each other
 	}
-	return slices.Compact(out)
+	var distinct []any // as it is read from a record
+	for _, line := range slices.Compact(out) {
+		distinct = append(distinct, line)
+	}
+	return distinct
 }
 
 // indexOf is which choice an event is of.

@@ -85,7 +85,7 @@ func chatTwins() []twin {
 		`,"max_tokens":20,"stream":true,"stream_options":{"include_usage":true}`+letters,
 		`,"max_tokens":20,"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true}`+letters,
 		`,"max_tokens":20,"stream":true,"stream_options":{"continuous_usage_stats":true}`+letters,
-		`,"max_tokens":20,"stream":true,"stream_options":{}`+letters, `,"max_tokens":3,"stream":true,"stream_options":null`+letters,
+		`,"max_tokens":20,"stream":true,"stream_options":{}`+letters, `,"max_tokens":20,"stream":true,"stream_options":null`+letters,
 		`,"max_tokens":20,"n":2,"stream":true`+letters, `,"max_tokens":2,"n":2,"logprobs":true,"top_logprobs":1`+letters,
 		`,"max_tokens":2,"logprobs":true`+letters, `,"max_tokens":20,"logprobs":true,"top_logprobs":2,"stream":true`+letters,
 		`,"max_tokens":2,"logprobs":true,"return_tokens_as_token_ids":true`+letters, `,"max_tokens":2,"echo":true`,
