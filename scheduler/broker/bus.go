@@ -169,8 +169,17 @@ func serve[T any](b *Bus, directory map[string]T, name string, role T, subscribe
 		stop()
 		return nil, fmt.Errorf("subscribe for %q: %w", name, err)
 	}
-	if err := b.nc.FlushTimeout(flushPatience); err != nil {
-		b.log.Debug("the subscriptions reach nats later", slog.Any("error", err)) // with the next connection
-	}
+	b.settle()
 	return stop, nil
+}
+
+// settle waits until the server knows what is subscribed and what is not any
+// more. Without a connection it will know with the next one.
+func (b *Bus) settle() {
+	if !b.nc.IsConnected() {
+		return
+	}
+	if err := b.nc.FlushTimeout(flushPatience); err != nil {
+		b.log.Debug("nats learns later what is served here", slog.Any("error", err))
+	}
 }

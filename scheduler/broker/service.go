@@ -42,6 +42,9 @@ func (s *service) stop() {
 	}
 	s.cancel()
 	s.busy.Wait()
+	if len(s.subs) > 0 {
+		s.b.settle() // who asks from here on is told at once that nobody is there
+	}
 	for _, end := range s.ends {
 		end()
 	}
