@@ -23,6 +23,22 @@ type Class struct {
 	Rank      int // by weight, the heaviest 0: what goes to vLLM as priority
 }
 
+// weight is the class's, 1 where none is known.
+func (p *Policy) weight(class string) float64 {
+	if c, ok := p.Classes[class]; ok && c.Weight > 0 {
+		return c.Weight
+	}
+	return 1
+}
+
+// rank is the class's, the last for one that is not known.
+func (p *Policy) rank(class string) int {
+	if c, ok := p.Classes[class]; ok {
+		return c.Rank
+	}
+	return len(p.Classes)
+}
+
 // Stream is a pool's stream of entries.
 type Stream interface {
 	Tail(ctx context.Context, from uint64, entry func(seq uint64, e *scheduler.Entry, err error), loaded func()) error
@@ -43,6 +59,13 @@ type Bus interface {
 	MusterWorkers(ctx context.Context, pool string) error
 }
 
+// Memory keeps what a leader learned for its successor.
+type Memory interface {
+	Save(ctx context.Context, b []byte) error
+	// Load is what was saved last; nothing, and no error, if that never happened.
+	Load(ctx context.Context) ([]byte, error)
+}
+
 // Config is a dispatcher's.
 type Config struct {
 	Pool         string
@@ -54,14 +77,16 @@ type Config struct {
 	Stream Stream
 	Lease  Lease
 	Bus    Bus
+	Memory Memory // nil: every leader begins anew
 
 	// Takeover is how long a new leader waits for the workers' beats before it
-	// grants; 0: not at all, for there can be nothing to adopt.
+	// grants. 0: not at all in the first term, in which there can be nothing to
+	// adopt, and 400 ms in later ones.
 	Takeover time.Duration
 	Beat     time.Duration // of workers and proxies; 0: 500 ms
 	Attempts int           // at most, before the client is told; 0: 3
 
-	Metrics *Metrics
+	Metrics *Metrics // nil: nobody looks at them
 	Logger  *slog.Logger
 }
 
@@ -75,8 +100,14 @@ func (c Config) withDefaults() Config {
 	if len(c.Share) == 0 {
 		c.Share = []string{"class", "user"}
 	}
+	if c.Cost == (scheduler.CostWeights{}) {
+		c.Cost = scheduler.DefaultCost()
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Metrics == nil {
+		c.Metrics = newMetrics()
 	}
 	return c
 }

@@ -5,9 +5,14 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"fairlane/scheduler"
 )
+
+// laterTakeover is how long a leader waits for beats if it has led before in this
+// process: what it granted then may still run.
+const laterTakeover = 400 * time.Millisecond
 
 // Dispatcher campaigns for a pool's lease and leads while it holds it.
 type Dispatcher struct {
@@ -17,6 +22,7 @@ type Dispatcher struct {
 	mu     sync.Mutex
 	policy Policy
 	leader *leader // nil while another one leads
+	terms  int     // so far
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -36,23 +42,27 @@ func (d *Dispatcher) Start(ctx context.Context) {
 	}
 	ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	d.done = make(chan struct{})
-	go func() {
-		defer close(d.done)
+	go func(done chan struct{}) {
+		defer close(done)
 		d.cfg.Lease.Run(ctx, d.lead)
-	}()
+	}(d.done)
 }
 
-// Stop gives the lease back, so that a standby takes over at once. A second
-// Stop is nothing.
+// Stop hands over what was learned and gives the lease back, so that a standby
+// takes over at once. A second Stop is nothing.
 func (d *Dispatcher) Stop() {
 	d.mu.Lock()
-	cancel, done := d.cancel, d.done
+	cancel, done, l := d.cancel, d.done, d.leader
 	d.cancel = nil
 	d.mu.Unlock()
-	if cancel != nil {
-		cancel()
-		<-done
+	if cancel == nil {
+		return
 	}
+	if l != nil {
+		l.farewell()
+	}
+	cancel()
+	<-done
 }
 
 // Leading reports whether this process leads the pool.
@@ -69,31 +79,41 @@ func (d *Dispatcher) Apply(p Policy) {
 	l := d.leader
 	d.mu.Unlock()
 	if l != nil {
-		l.post(context.Background(), func() { l.apply(p) })
+		l.post(func() { l.apply(p) })
 	}
 }
 
 // lead is one term.
 func (d *Dispatcher) lead(ctx context.Context, epoch scheduler.Fence) {
-	d.mu.Lock()
-	l, err := newLeader(&d.cfg, d.policy, epoch)
-	if err == nil {
-		l.say = d.status.Store
-	}
-	if err == nil {
-		d.leader = l
-	}
-	d.mu.Unlock()
+	l, err := d.begin(ctx, epoch)
 	if err != nil {
-		d.cfg.Logger.Error("the fair queue can't be made", slog.String("pool", d.cfg.Pool), slog.Any("error", err))
+		d.cfg.Logger.ErrorContext(ctx, "the fair queue can't be made", slog.String("pool", d.cfg.Pool), slog.Any("error", err))
 		<-ctx.Done()
 		return
 	}
-	defer func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.leader = nil
-		d.status.Store(nil)
-	}()
+	defer d.end()
 	l.run(ctx)
+}
+
+func (d *Dispatcher) begin(ctx context.Context, epoch scheduler.Fence) (*leader, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l, err := newLeader(ctx, &d.cfg, d.policy, epoch)
+	if err != nil {
+		return nil, err
+	}
+	l.say = d.status.Store
+	l.takeover = d.cfg.Takeover
+	if d.terms++; d.terms > 1 && l.takeover <= 0 {
+		l.takeover = laterTakeover
+	}
+	d.leader = l
+	return l, nil
+}
+
+func (d *Dispatcher) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.leader = nil
+	d.status.Store(nil)
 }

@@ -19,13 +19,13 @@ const (
 // mean is an exponentially weighted one; its first values weigh as in a plain
 // mean, so that one outlier at the start does not stay.
 type mean struct {
-	value float64
-	n     int
+	Value float64 `json:"v"`
+	N     int     `json:"n"`
 }
 
 func (m *mean) add(x float64) {
-	m.n = min(m.n+1, memory)
-	m.value += (x - m.value) / float64(m.n)
+	m.N = min(m.N+1, memory)
+	m.Value += (x - m.Value) / float64(m.N)
 }
 
 // estimates are what is learned from finished requests: the output of one
@@ -53,7 +53,7 @@ func newEstimates() *estimates {
 func (s *estimates) input(e *scheduler.Entry) fairqueue.Input {
 	in := fairqueue.Input{Tokens: e.InputTokens, Sequences: max(e.Sequences, 1), Expected: s.output(e), Stream: e.Stream}
 	if m := s.cached[cacheKey{e.User, e.PrefixGroup}]; m != nil && e.PrefixGroup != 0 {
-		in.Cached = min(int(m.value*float64(e.InputTokens)), e.InputTokens)
+		in.Cached = min(int(m.Value*float64(e.InputTokens)), e.InputTokens)
 	}
 	return in
 }
@@ -64,14 +64,14 @@ func (s *estimates) output(e *scheduler.Entry) int {
 		return 0
 	}
 	expected := float64(coldOutput)
-	if s.pool.n > 0 {
-		expected = s.pool.value
+	if s.pool.N > 0 {
+		expected = s.pool.Value
 	}
 	if m := s.classes[e.Class]; m != nil {
-		expected = m.value
+		expected = m.Value
 	}
 	if m := s.users[e.User]; m != nil {
-		expected = max(m.value, expected/2)
+		expected = max(m.Value, expected/2)
 	}
 	if e.MaxTokens > 0 {
 		expected = min(expected, float64(e.MaxTokens))
@@ -96,7 +96,7 @@ func (s *estimates) learn(e *scheduler.Entry, a *attempt, u scheduler.Usage, now
 		s.pool.add(perSequence)
 		of(s.classes, e.Class).add(perSequence)
 		of(s.users, e.User).add(perSequence)
-		if perSequence > 1 && e.Stream && a.first {
+		if perSequence > 1 && e.Stream && a.first && !a.adopted {
 			s.gap.add(max((now.Sub(a.grantedAt)-s.ttft()).Seconds(), 0) / perSequence)
 		}
 	}
@@ -107,9 +107,9 @@ func (s *estimates) learn(e *scheduler.Entry, a *attempt, u scheduler.Usage, now
 
 func (s *estimates) firstToken(d time.Duration) { s.first.add(d.Seconds()) }
 
-func (s *estimates) ttft() time.Duration { return time.Duration(s.first.value * float64(time.Second)) }
+func (s *estimates) ttft() time.Duration { return time.Duration(s.first.Value * float64(time.Second)) }
 
-func (s *estimates) itl() time.Duration { return time.Duration(s.gap.value * float64(time.Second)) }
+func (s *estimates) itl() time.Duration { return time.Duration(s.gap.Value * float64(time.Second)) }
 
 // of finds or makes a mean. What is forgotten when there are too many is
 // learned again.

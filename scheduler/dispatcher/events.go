@@ -19,39 +19,53 @@ func (l *leader) report(r *scheduler.Report) {
 		l.event(&r.Events[i], now)
 	}
 	if r.Beat != nil && r.Beat.Leaving {
-		l.dropWorker(r.Worker, "worker")
+		l.dropWorker(r.Worker)
+		l.backends(now)
 	}
 }
 
 func (l *leader) event(ev *scheduler.Event, now time.Time) {
 	it := l.items[ev.ID]
-	if it == nil || it.run == nil || it.run.fence != ev.Fence {
+	if it == nil {
+		l.eventElsewhere(ev, now)
+		return
+	}
+	if it.run == nil || it.run.fence != ev.Fence {
 		return // of an attempt that was given up
 	}
-	a := it.run
-	a.sent = a.sent || ev.Sent
-	a.generated = max(a.generated, ev.Generated)
+	it.run.sent = it.run.sent || ev.Sent
+	it.run.generated = max(it.run.generated, ev.Generated)
 	switch ev.Kind {
 	case scheduler.EventFirstByte:
 		l.firstByte(it, ev, now)
 	case scheduler.EventProgress:
 		l.progress(it, now)
+	default:
+		it.ended = ev.Fence
+		l.attemptOver(it, ev, now)
+	}
+}
+
+// attemptOver takes the end of an attempt.
+func (l *leader) attemptOver(it *item, ev *scheduler.Event, now time.Time) {
+	switch ev.Kind {
 	case scheduler.EventEnd:
 		l.ended(it, ev, now)
 	case scheduler.EventCancelled:
-		l.hungUp(it, now)
+		l.hungUp(it)
 	case scheduler.EventGone:
 		l.dropAttempt(it)
 		l.forget(it)
 	case scheduler.EventStale:
 		l.stale(it, now)
 	case scheduler.EventBusy:
-		a.backend.Busy(now)
+		it.run.backend.Busy(now)
 		l.requeue(it, "busy")
 	case scheduler.EventNoProxy:
 		l.repeat(it, "proxy", nil)
 	case scheduler.EventFault:
 		l.fault(it, ev, now)
+	case scheduler.EventFirstByte, scheduler.EventProgress:
 	}
 }
 
@@ -61,11 +75,24 @@ func (l *leader) firstByte(it *item, ev *scheduler.Event, now time.Time) {
 	l.estimate.firstToken(ev.TTFT)
 }
 
-// progress charges what a stream generated beyond what was reserved.
+// progress charges what an answer generated beyond what was reserved.
 func (l *leader) progress(it *item, now time.Time) {
 	in := it.run.input
-	l.queue.Progress(&it.req, fairqueue.Actual(l.weights(), in.Tokens, in.Cached, it.run.generated))
+	cost := fairqueue.Actual(l.weights(), in.Tokens, in.Cached, it.run.generated)
+	l.queue.Progress(&it.req, cost)
 	it.run.hold.Progress(now, it.run.generated)
+	l.deliver(it, cost)
+}
+
+// deliver counts what was done for an item since the last time.
+func (l *leader) deliver(it *item, cost fairqueue.Cost) {
+	more := cost - it.run.delivered
+	if more <= 0 {
+		return
+	}
+	it.run.delivered = cost
+	l.rate.delivered(more)
+	l.class(it.entry.Class).charge += more
 }
 
 // progressWhole does the same for answers that do not stream, from how long
@@ -77,15 +104,16 @@ func (l *leader) progressWhole(now time.Time) {
 	}
 	for _, w := range l.workers {
 		for _, it := range w.running {
-			if it.entry.Stream || !it.run.sent && now.Sub(it.run.grantedAt) < tick {
+			e, a := it.entry, it.run
+			if e.Stream || !a.sent || !generates(e.Endpoint) {
 				continue
 			}
-			perSequence := int((now.Sub(it.run.grantedAt) - l.estimate.ttft()) / itl)
-			if it.entry.MaxTokens > 0 {
-				perSequence = min(perSequence, it.entry.MaxTokens)
+			each := int((now.Sub(a.grantedAt) - l.estimate.ttft()) / itl)
+			if e.MaxTokens > 0 {
+				each = min(each, e.MaxTokens)
 			}
-			if n := perSequence * it.entry.Sequences; n > it.run.generated {
-				it.run.generated = n
+			if n := each * it.sequences(); n > a.generated {
+				a.generated = n
 				l.progress(it, now)
 			}
 		}
@@ -96,7 +124,7 @@ func (l *leader) progressWhole(now time.Time) {
 func (l *leader) ended(it *item, ev *scheduler.Event, now time.Time) {
 	a, u := it.run, ev.Usage
 	if !u.Known {
-		u = scheduler.Usage{Input: a.input.Tokens, Cached: a.input.Cached, Output: a.generated}
+		u = scheduler.Usage{Input: a.input.Tokens, Cached: a.input.Cached, Output: ev.Generated}
 	}
 	if !u.CachedKnown {
 		u.Cached = min(a.input.Cached, u.Input)
@@ -108,8 +136,7 @@ func (l *leader) ended(it *item, ev *scheduler.Event, now time.Time) {
 	switch ev.Outcome {
 	case scheduler.Completed:
 		a.backend.Success(now)
-		l.estimate.learn(it.entry, a, ev.Usage, now)
-		l.cfg.Metrics.learned(l.cfg.Pool, a.input, ev.Usage)
+		l.learn(it.entry, a, ev.Usage, now)
 	case scheduler.Failed:
 		if ev.Died {
 			a.backend.Down(now)
@@ -118,103 +145,103 @@ func (l *leader) ended(it *item, ev *scheduler.Event, now time.Time) {
 		}
 	case scheduler.Cancelled, scheduler.Refused, scheduler.Expired, scheduler.Invalid, scheduler.Lost:
 	}
-	if ev.Usage.CachedKnown && it.entry.PrefixGroup != 0 {
-		l.capacity.Learn(it.entry.PrefixGroup, ev.Usage.Cached/max(it.entry.Sequences, 1))
-	}
-	l.cfg.Metrics.tokens(l.cfg.Pool, it.entry, u)
 	l.forget(it)
+}
+
+// learn takes what a completed request turned out to be.
+func (l *leader) learn(e *scheduler.Entry, a *attempt, u scheduler.Usage, now time.Time) {
+	l.estimate.learn(e, a, u, now)
+	l.cfg.Metrics.learned(l.cfg.Pool, a.input, u)
+	if !a.adopted {
+		l.service.add(now.Sub(a.grantedAt))
+	}
+	l.rate.completed()
+	if u.CachedKnown && e.PrefixGroup != 0 {
+		l.capacity.Learn(e.PrefixGroup, u.Cached/max(e.Sequences, 1))
+	}
 }
 
 // hungUp settles a client that left. If the backend had the request, its
 // prefill was done for nobody, and who left pays for it: else leaving before
 // the first byte, again and again, would be free.
-func (l *leader) hungUp(it *item, now time.Time) {
-	a := it.run
-	if !a.sent {
+func (l *leader) hungUp(it *item) {
+	if it.run.sent {
+		l.settle(it, spent(it.run), false)
+	} else {
 		l.dropAttempt(it)
-		l.forget(it)
-		return
 	}
-	u := scheduler.Usage{Input: a.input.Tokens, Cached: a.input.Cached, Output: a.generated}
-	l.settle(it, u, false)
-	l.cfg.Metrics.tokens(l.cfg.Pool, it.entry, u)
 	l.forget(it)
 }
 
-func (l *leader) settle(it *item, u scheduler.Usage, completed bool) {
-	cost := fairqueue.Actual(l.weights(), u.Input, u.Cached, u.Output)
-	l.queue.Settle(&it.req, cost)
-	l.ran(it, u.Output, completed)
-	l.rate.delivered(cost)
-	l.class(it.entry.Class).charge += cost
-	l.cfg.Metrics.cost(l.cfg.Pool, it.entry.Class, cost)
+// spent is what an attempt cost of which no usage will be heard.
+func spent(a *attempt) scheduler.Usage {
+	return scheduler.Usage{Input: a.input.Tokens, Cached: a.input.Cached, Output: a.generated}
 }
 
-// dropAttempt takes an attempt back that did nothing, and the request with it.
-func (l *leader) dropAttempt(it *item) {
-	l.ran(it, 0, false)
-	l.queue.Requeue(&it.req)
-	l.queue.Remove(&it.req)
+func (l *leader) costOf(u scheduler.Usage) fairqueue.Cost {
+	return fairqueue.Actual(l.weights(), u.Input, u.Cached, u.Output)
+}
+
+func (l *leader) settle(it *item, u scheduler.Usage, completed bool) {
+	cost := l.costOf(u)
+	l.queue.Settle(&it.req, cost)
+	l.deliver(it, cost)
+	l.ran(it, u.Output, completed)
+	l.cfg.Metrics.spent(l.cfg.Pool, it.entry, u, cost)
 }
 
 // fault is a backend that failed before the first byte.
 func (l *leader) fault(it *item, ev *scheduler.Event, now time.Time) {
 	backend := it.run.backend
 	it.avoid = ev.Backend
-	l.cfg.Metrics.retried(l.cfg.Pool, ev, it)
+	reason := "failed"
+	var again bool
 	switch {
-	case ev.Refused:
+	case ev.Refused: // it never got there
 		backend.Down(now)
-		l.requeue(it, "unreachable")
-		return
+		reason, again = "unreachable", l.requeue(it, "unreachable")
 	case ev.Died:
 		backend.Down(now)
-		it.deaths++
+		l.deaths[it.entry.ID]++
+		if l.deaths[it.entry.ID] >= 2 {
+			l.crashed(it, now)
+			return
+		}
+		reason, again = "died", l.repeat(it, "backend", ev.Problem)
 	default:
 		backend.Fault(now)
+		if ev.Final {
+			it.attempts = l.cfg.Attempts
+		}
+		again = l.repeat(it, "backend", ev.Problem)
 	}
-	if it.deaths >= 2 {
-		l.crashed(it)
-		return
+	if again {
+		l.cfg.Metrics.retried(l.cfg.Pool, backend.URL(), reason)
 	}
-	if ev.Final {
-		it.attempts = l.cfg.Attempts
-	}
-	l.repeat(it, "backend", ev.Problem)
 }
 
 // crashed ends a request that was in flight at two deaths of a backend.
-func (l *leader) crashed(it *item) {
+func (l *leader) crashed(it *item, now time.Time) {
 	l.cfg.Logger.Error("a request was in flight at two deaths of a backend and is not tried again",
 		slog.String("pool", l.cfg.Pool), slog.String("call_id", it.entry.ID), slog.String("user_key", it.entry.User),
 		slog.String("model", it.entry.Model), slog.Int("input_tokens", it.entry.InputTokens))
 	l.cfg.Metrics.suspect(l.cfg.Pool)
-	l.list(it, time.Now())
+	l.list(it, now)
 	p := scheduler.Problemf(scheduler.CodeBackendCrashed, "the model server went down twice while it worked on this request; please change it before you try again")
 	p.NoRetry = true
 	l.fail(it, p)
 }
 
 // repeat gives a request another attempt, or ends it if it had enough of them.
-func (l *leader) repeat(it *item, reason string, p *scheduler.Problem) {
+func (l *leader) repeat(it *item, reason string, p *scheduler.Problem) (again bool) {
 	if it.attempts++; it.attempts < l.cfg.Attempts {
-		l.requeue(it, reason)
-		return
+		return l.requeue(it, reason)
 	}
 	if p == nil {
 		p = scheduler.Problemf(scheduler.CodeBackendFailed, "the request could not be served in %d attempts; please try again", it.attempts)
 	}
 	l.fail(it, p)
-}
-
-// stale is an attempt that came too late: the request's answer has begun on an
-// older one, which a worker's beat will show. Until then only its place in the
-// stream is kept.
-func (l *leader) stale(it *item, now time.Time) {
-	l.dropAttempt(it)
-	delete(l.items, it.entry.ID)
-	l.elsewhere[it.entry.ID] = elsewhere{it.seq, now}
-	it.entry = nil
+	return false
 }
 
 // fail ends a request in flight with a problem before its first byte.

@@ -1,9 +1,7 @@
 package dispatcher
 
 import (
-	"context"
 	"log/slog"
-	"slices"
 	"time"
 
 	"fairlane/scheduler"
@@ -13,32 +11,38 @@ import (
 
 // grantAll gives out every slot that somebody may have now.
 func (l *leader) grantAll() {
-	if !l.open || !l.cfg.Lease.Valid() {
+	if !l.open {
 		return
 	}
-	for {
-		l.never = nil
-		r := l.queue.Dispatch(l.admit)
-		if it := l.never; it != nil {
-			l.endQueued(it, neverFits(it))
-			continue
-		}
-		if r == nil {
-			break
-		}
+	for l.cfg.Lease.Valid() && l.grantNext() {
+	}
+	now := time.Now()
+	l.held.note(l, now, l.blocked)
+	if at := l.capacity.Wake(now); !at.IsZero() {
+		l.wake.Reset(max(at.Sub(now), 0))
+	}
+}
+
+// grantNext lets whoever is next start, or ends who can never; false: nobody can
+// now.
+func (l *leader) grantNext() bool {
+	l.never, l.short, l.blocked = nil, false, blocked{}
+	r := l.queue.Dispatch(l.admit)
+	if r != nil {
 		if it, ok := r.Value.(*item); ok {
 			l.grant(it)
 		}
 	}
-	if at := l.capacity.Wake(time.Now()); !at.IsZero() {
-		l.wake.Reset(max(time.Until(at), 0))
+	if it := l.never; it != nil { // also one that somebody else passed
+		l.endQueued(it, neverFits(it))
 	}
+	return r != nil || l.never != nil
 }
 
 func neverFits(it *item) *scheduler.Problem {
 	return scheduler.Problemf(scheduler.CodeRequestTooLarge,
 		"the request needs more of the model server's memory or slots than it has (%d sequences, about %d prompt tokens); make it smaller",
-		it.entry.Sequences, it.entry.InputTokens)
+		it.sequences(), it.entry.InputTokens)
 }
 
 // admit tells the fair queue whether a head can start now.
@@ -51,25 +55,45 @@ func (l *leader) admit(r *fairqueue.Request, bypass bool) fairqueue.Decision {
 		return fairqueue.Decision{Verdict: fairqueue.Skip}
 	}
 	in := l.estimate.input(it.entry)
-	b, v := l.capacity.Fit(time.Now(), l.demand(it, in), !bypass)
-	switch v {
-	case capacity.Fits:
-		l.choice = b
+	v := l.fit(it, in, !bypass)
+	if v == capacity.Fits {
 		return fairqueue.Decision{Verdict: fairqueue.Take, Reserve: fairqueue.Reserve(l.weights(), in)}
-	case capacity.NoKV:
-		return fairqueue.Decision{Verdict: fairqueue.Bypass}
-	case capacity.Never:
+	}
+	if v == capacity.Never {
 		l.never = it
-	case capacity.NoSlot, capacity.Gate, capacity.NoBackend:
+	}
+	if !bypass {
+		l.short = v == capacity.NoSlot || v == capacity.NoKV || v == capacity.Gate
+		l.blocked = blockedBy(it, v)
+	}
+	if v == capacity.NoKV {
+		return fairqueue.Decision{Verdict: fairqueue.Bypass}
 	}
 	return fairqueue.Decision{Verdict: fairqueue.Stop}
+}
+
+// fit finds a backend, and a worker that takes grants for it. A backend for which
+// there is none at the moment gets nothing for a moment.
+func (l *leader) fit(it *item, in fairqueue.Input, head bool) capacity.Verdict {
+	now, d := time.Now(), l.demand(it, in)
+	for {
+		b, v := l.capacity.Fit(now, d, head)
+		if v != capacity.Fits {
+			return v
+		}
+		if w := l.workerFor(b.URL(), now); w != nil {
+			l.choice, l.by = b, w
+			return v
+		}
+		b.Busy(now)
+	}
 }
 
 func (l *leader) demand(it *item, in fairqueue.Input) capacity.Demand {
 	e := it.entry
 	return capacity.Demand{
 		Sequences: e.Sequences, Input: in.Tokens, Cached: in.Cached, Expected: in.Expected,
-		Stream: e.Stream, Group: e.PrefixGroup, Alone: it.suspect(), Avoid: it.avoid,
+		Stream: e.Stream, Group: e.PrefixGroup, Alone: l.deaths[e.ID] > 0, Avoid: it.avoid,
 	}
 }
 
@@ -78,6 +102,8 @@ func (l *leader) weights() fairqueue.Weights {
 }
 
 // headroomRefuses reports whether the slots that are free are kept for others.
+// Less than half of what there is can be kept, also while there is little, as on a
+// backend that is filled anew; and nothing from who needs all.
 func (l *leader) headroomRefuses(it *item) bool {
 	kept := 0
 	for name, c := range l.policy.Classes {
@@ -88,47 +114,41 @@ func (l *leader) headroomRefuses(it *item) bool {
 	if kept == 0 {
 		return false
 	}
-	free := 0
+	all, free := 0, 0
 	for _, b := range l.capacity.Backends() {
 		if s := b.State(); s.Up {
+			all += s.Slots
 			free += s.Slots - s.Running
 		}
 	}
-	return free-it.entry.Sequences < kept
+	return free-it.sequences() < min(kept, (all-1)/2, max(all-it.sequences(), 0))
 }
 
 // runs counts an item that is in flight from now on.
 func (l *leader) runs(it *item, a *attempt) {
 	it.run = a
 	a.worker.running[it.entry.ID] = it
-	l.class(it.entry.Class).running += max(it.entry.Sequences, 1)
+	l.class(it.entry.Class).running += it.sequences()
 }
 
 // ran counts an item that is not in flight any more and returns its slots.
 func (l *leader) ran(it *item, generated int, completed bool) {
 	it.run.hold.Release(time.Now(), generated, completed)
 	delete(it.run.worker.running, it.entry.ID)
-	l.class(it.entry.Class).running -= max(it.entry.Sequences, 1)
+	l.class(it.entry.Class).running -= it.sequences()
 	it.run = nil
 }
 
 // grant sends an item that the queue gave out to a worker.
 func (l *leader) grant(it *item) {
-	now := time.Now()
-	backend := l.choice
+	now, w := time.Now(), l.by
 	in := l.estimate.input(it.entry)
 	l.waited(it, "granted")
-	w := l.workerFor(backend.State().URL)
-	if w == nil { // capacity says up, but no worker that says so is left
-		l.requeue(it, "no_worker")
-		backend.Down(now)
-		return
-	}
 	l.attempts++
 	w.granted++
 	a := &attempt{
 		fence:  scheduler.Fence{Bucket: l.epoch.Bucket, Revision: l.epoch.Revision, Attempt: l.attempts},
-		number: w.granted, worker: w, backend: backend, hold: backend.Take(now, l.demand(it, in)),
+		number: w.granted, worker: w, backend: l.choice, hold: l.choice.Take(now, l.demand(it, in)),
 		input: in, grantedAt: now,
 	}
 	l.runs(it, a)
@@ -137,18 +157,20 @@ func (l *leader) grant(it *item) {
 
 func (l *leader) send(it *item, a *attempt) {
 	g := &scheduler.Grant{
-		Entry: *it.entry, Fence: a.fence, Number: a.number, Try: it.attempts + 1, Backend: a.backend.State().URL,
+		Entry: *it.entry, Fence: a.fence, Number: a.number, Try: it.attempts + 1, Backend: a.backend.URL(),
 		EnginePriority: -1, Charged: it.req.Charged(), Weights: it.req.Weights(), Input: a.input.Tokens, Cached: a.input.Cached,
 	}
 	if l.cfg.PassPriority {
-		g.EnginePriority = l.policy.Classes[it.entry.Class].Rank
+		g.EnginePriority = l.policy.rank(it.entry.Class)
 	}
 	id := it.entry.ID
-	l.cfg.Bus.Worker(a.worker.id).Grant(g, func(err error) {
-		if err != nil {
-			// Not from here: a local worker answers before Grant returns.
-			go l.post(context.Background(), func() { l.grantRefused(id, a, err) })
+	a.worker.at.Grant(g, func(err error) {
+		if err == nil {
+			a.taken.Store(true)
+			return
 		}
+		// Not from here: a local worker answers before Grant returns.
+		go l.post(func() { l.grantRefused(id, a, err) })
 	})
 }
 
@@ -164,14 +186,24 @@ func (l *leader) grantRefused(id string, a *attempt, err error) {
 }
 
 // requeue takes an attempt back: nothing is charged, and the request returns to
-// its old place.
-func (l *leader) requeue(it *item, reason string) {
-	if it.run != nil {
-		l.ran(it, 0, false)
+// its old place, unless its client is gone. False: it is.
+func (l *leader) requeue(it *item, reason string) bool {
+	if it.left {
+		l.dropAttempt(it)
+		l.forget(it)
+		return false
 	}
+	l.ran(it, 0, false)
 	l.queue.Requeue(&it.req)
-	l.wait(it)
-	c := l.class(it.entry.Class)
-	c.byAge = slices.Insert(c.byAge, 0, it)
+	l.wait(it, true)
 	l.cfg.Metrics.requeued(l.cfg.Pool, reason)
+	return true
+}
+
+// dropAttempt takes an attempt back that did nothing, and the request out of the
+// queue.
+func (l *leader) dropAttempt(it *item) {
+	l.ran(it, 0, false)
+	l.queue.Requeue(&it.req)
+	l.queue.Remove(&it.req)
 }

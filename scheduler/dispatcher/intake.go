@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"container/heap"
 	"fmt"
 	"log/slog"
 	"time"
@@ -14,39 +13,80 @@ import (
 func (l *leader) arrive(seq uint64, e *scheduler.Entry, err error) {
 	if err != nil {
 		l.cfg.Logger.Error("an entry can't be read and is dropped", slog.String("pool", l.cfg.Pool), slog.Uint64("seq", seq), slog.Any("error", err))
-		l.cfg.Stream.Delete(seq)
+		l.delete(seq)
 		return
 	}
-	if it := l.items[e.ID]; it != nil { // adopted before its entry was read
-		it.seq = seq
+	if l.known(seq, e.ID) {
 		return
 	}
+	l.names.entry(e)
 	now := time.Now()
-	if l.over.has(e.ID) {
-		l.cfg.Stream.Delete(seq)
-		return
-	}
+	l.note(e.Proxy, now)
 	it := &item{entry: e, seq: seq}
-	if _, known := l.proxies[e.Proxy]; !known {
-		l.proxies[e.Proxy] = now // three beats from now it has to have said so itself
-	}
 	l.items[e.ID] = it
-	if p := l.bounds(it, now); p != nil {
-		l.endQueued(it, p)
-		return
+	p := l.bounds(it, now)
+	if p == nil {
+		l.enqueue(it)
+		p = l.hopeless(it, now)
 	}
-	l.enqueue(it)
+	switch {
+	case p != nil:
+		l.endQueued(it, p)
+	case l.open:
+		l.waiters = append(l.waiters, it)
+	}
+}
+
+// known reports whether an entry's request is known already: it was adopted
+// before its entry was read, or is over, or there twice.
+func (l *leader) known(seq uint64, id string) bool {
+	switch it := l.items[id]; {
+	case it != nil && it.seq == 0:
+		it.seq = seq
+	case it != nil:
+		l.delete(seq)
+	case l.over.has(id):
+		l.delete(seq)
+	default:
+		e, ok := l.elsewhere[id]
+		if ok {
+			e.seq = seq
+			l.elsewhere[id] = e
+		}
+		return ok
+	}
+	return true
+}
+
+// note begins to count a proxy's silence: three beats from now it has to have
+// said itself that it is alive.
+func (l *leader) note(proxy string, now time.Time) {
+	if _, known := l.proxies[proxy]; !known {
+		l.proxies[proxy] = now
+	}
 }
 
 // bounds refuses what may not wait. A queue that is being loaded takes all that
-// its predecessor had taken.
+// its predecessor had taken. What came together is not refused for a bound while
+// there are slots for it.
 func (l *leader) bounds(it *item, now time.Time) *scheduler.Problem {
+	if past(it.entry, now) {
+		return l.expired(it, now)
+	}
+	if !l.open {
+		return nil
+	}
+	p := l.bound(it)
+	if p != nil {
+		l.grantAll()
+		p = l.bound(it)
+	}
+	return p
+}
+
+func (l *leader) bound(it *item) *scheduler.Problem {
 	e := it.entry
 	switch {
-	case !now.Before(e.Deadline):
-		return l.expired(it, now)
-	case !l.open:
-		return nil
 	case e.MaxQueued > 0 && l.users[e.User] >= e.MaxQueued:
 		return l.refusal(it, scheduler.CodeQueueLimit, scheduler.ReasonUserQueue,
 			fmt.Sprintf("you have %d requests waiting already, the most that is allowed", e.MaxQueued))
@@ -57,34 +97,18 @@ func (l *leader) bounds(it *item, now time.Time) *scheduler.Problem {
 	return nil
 }
 
-func (c *classState) full(bound int) bool { return bound > 0 && c.queued >= bound }
-
-func (l *leader) class(name string) *classState {
-	c := l.classes[name]
-	if c == nil {
-		c = &classState{}
-		l.classes[name] = c
-	}
-	return c
-}
-
 // enqueue puts an item into the queue for the first time.
 func (l *leader) enqueue(it *item) {
 	e := it.entry
 	it.req = requestOf(it, l.estimate.input(e), l.weights())
 	l.queue.Push(&it.req, l.path(e), userOf(e))
-	l.wait(it)
-	c := l.class(e.Class)
-	c.byAge = append(c.byAge, it)
-	if l.open {
-		l.waiters = append(l.waiters, it)
-	}
+	l.wait(it, false)
 }
 
 func requestOf(it *item, in fairqueue.Input, w fairqueue.Weights) fairqueue.Request {
 	e := it.entry
 	return fairqueue.Request{
-		ID: e.ID, Priority: e.Priority, AcceptedAt: e.AcceptedAt, Sequences: max(e.Sequences, 1),
+		ID: e.ID, Priority: e.Priority, AcceptedAt: e.AcceptedAt, Sequences: it.sequences(),
 		Estimate: fairqueue.Actual(w, in.Tokens, in.Cached, in.Sequences*in.Expected), Value: it,
 	}
 }
@@ -95,35 +119,35 @@ func userOf(e *scheduler.Entry) fairqueue.User {
 
 // path is the item's way through the tree.
 func (l *leader) path(e *scheduler.Entry) []fairqueue.Step {
-	class, ok := l.policy.Classes[e.Class]
-	if !ok || class.Weight <= 0 {
-		class.Weight = 1
+	class, own := l.policy.weight(e.Class), e.UserWeight
+	if own <= 0 {
+		own = 1
 	}
 	steps := make([]fairqueue.Step, 0, len(l.cfg.Share))
 	for _, level := range l.cfg.Share {
 		switch level {
 		case "class":
-			steps = append(steps, fairqueue.Step{Key: e.Class, Weight: class.Weight})
+			steps = append(steps, fairqueue.Step{Key: e.Class, Weight: class})
 		case "group":
 			steps = append(steps, fairqueue.Step{Key: e.Group, Weight: 1})
 		default:
-			w := e.UserWeight
 			if len(l.cfg.Share) == 1 {
-				w *= class.Weight
+				own *= class
 			}
-			steps = append(steps, fairqueue.Step{Key: e.User, Weight: w})
+			steps = append(steps, fairqueue.Step{Key: e.User, Weight: own})
 		}
 	}
 	return steps
 }
 
 // wait counts an item that is in the queue from now on.
-func (l *leader) wait(it *item) {
+func (l *leader) wait(it *item, returns bool) {
 	c := l.class(it.entry.Class)
 	c.queued++
 	c.tokens += it.req.Estimate
+	c.join(it, returns)
 	l.users[it.entry.User]++
-	heap.Push(&l.expiries, it)
+	l.expiries.add(it)
 }
 
 // waited counts an item that is not in the queue any more.
@@ -131,10 +155,20 @@ func (l *leader) waited(it *item, end string) {
 	c := l.class(it.entry.Class)
 	c.queued--
 	c.tokens -= it.req.Estimate
+	c.leave(it)
 	if l.users[it.entry.User]--; l.users[it.entry.User] <= 0 {
 		delete(l.users, it.entry.User)
 	}
-	heap.Remove(&l.expiries, it.expiry)
+	l.expiries.remove(it)
+	l.observe(it, end)
+}
+
+// observe tells once how long a request waited for its first grant, or in vain.
+func (l *leader) observe(it *item, end string) {
+	if it.told {
+		return
+	}
+	it.told = true
 	l.cfg.Metrics.waited(l.cfg.Pool, it.entry.Class, end, time.Since(it.entry.AcceptedAt))
 }
 
@@ -143,11 +177,12 @@ func (l *leader) cancelled(id string) {
 	it := l.items[id]
 	switch {
 	case it == nil:
-		l.over.add(id, time.Now())
+		l.endElsewhere(id, time.Now())
 	case it.queued():
 		l.leaveQueue(it, "cancelled")
 		l.forget(it)
 	default: // its worker hears from the proxy, or the handshake says gone
+		it.left = true
 	}
 }
 
@@ -157,8 +192,10 @@ func (l *leader) endQueued(it *item, p *scheduler.Problem) {
 	if p.Code.Outcome() == scheduler.Expired {
 		end = string(scheduler.Expired)
 	}
-	if it.req.Value != nil {
+	if it.req.Queued() {
 		l.leaveQueue(it, end)
+	} else {
+		l.observe(it, end)
 	}
 	l.notify(it, scheduler.Notice{ID: it.entry.ID, Kind: scheduler.NoticeEnded, Problem: p})
 	l.forget(it)
@@ -172,64 +209,10 @@ func (l *leader) leaveQueue(it *item, end string) {
 
 // forget deletes an item everywhere.
 func (l *leader) forget(it *item) {
-	delete(l.items, it.entry.ID)
-	l.over.add(it.entry.ID, time.Now())
-	if it.seq != 0 {
-		l.cfg.Stream.Delete(it.seq)
-	}
+	id := it.entry.ID
+	delete(l.items, id)
+	delete(l.deaths, id)
+	l.over.add(id, time.Now())
+	l.delete(it.seq)
 	it.entry = nil
-}
-
-// expiries is a heap of the waiting items by deadline.
-type expiries []*item
-
-func (x expiries) Len() int           { return len(x) }
-func (x expiries) Less(i, j int) bool { return x[i].entry.Deadline.Before(x[j].entry.Deadline) }
-func (x expiries) Swap(i, j int) {
-	x[i], x[j] = x[j], x[i]
-	x[i].expiry, x[j].expiry = i, j
-}
-
-// Push implements heap.Interface.
-func (x *expiries) Push(v any) {
-	if it, ok := v.(*item); ok {
-		it.expiry = len(*x)
-		*x = append(*x, it)
-	}
-}
-
-// Pop implements heap.Interface.
-func (x *expiries) Pop() any {
-	last := len(*x) - 1
-	it := (*x)[last]
-	(*x)[last] = nil
-	*x = (*x)[:last]
-	return it
-}
-
-func (l *leader) expire(now time.Time) {
-	for len(l.expiries) > 0 && !now.Before(l.expiries[0].entry.Deadline) {
-		it := l.expiries[0]
-		l.endQueued(it, l.expired(it, now))
-	}
-}
-
-// expired says why a request waited in vain.
-func (l *leader) expired(it *item, now time.Time) *scheduler.Problem {
-	waited := now.Sub(it.entry.AcceptedAt).Round(time.Second)
-	if !l.noneUp.IsZero() && !l.noneUp.After(it.entry.AcceptedAt.Add(tick)) {
-		p := scheduler.Problemf(scheduler.CodeNoBackend, "no model server was up for %s; please try again later", waited)
-		p.Reason, p.RetryAfter = scheduler.ReasonNoBackend, 30*time.Second
-		return p
-	}
-	p := scheduler.Problemf(scheduler.CodeQueueTimeout, "the request waited %s for its turn, as long as its class may; please try again later", waited)
-	p.NoRetry = true
-	return p
-}
-
-// refusal is a bound that was met; when to come back follows from how fast the
-// queue drains.
-func (l *leader) refusal(it *item, code scheduler.Code, reason scheduler.Reason, what string) *scheduler.Problem {
-	after := l.drainTime(it)
-	return scheduler.Refusal(code, reason, after, fmt.Sprintf("%s; please try again in %s", what, after))
 }

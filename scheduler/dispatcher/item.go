@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"sync/atomic"
 	"time"
 
 	"fairlane/scheduler"
@@ -11,15 +12,18 @@ import (
 // item is one request while the leader owns it.
 type item struct {
 	req   fairqueue.Request
-	entry *scheduler.Entry
-	seq   uint64 // in the stream; 0: adopted without an entry
+	entry *scheduler.Entry // nil: it is over
+	seq   uint64           // in the stream; 0: adopted without an entry
 
-	run    *attempt // nil while it waits
-	expiry int      // index in the heap of deadlines while it waits
+	run          *attempt // nil while it waits
+	expiry       int      // index in the heap of deadlines while it waits
+	older, newer *item    // in its class's line while it waits
 
-	attempts int    // that failed
-	deaths   int    // of backends that had it in flight
-	avoid    string // the backend that failed it last
+	ended    scheduler.Fence // of the newest attempt whose end was told
+	avoid    string          // the backend that failed it last
+	attempts int             // that failed
+	told     bool            // how long it waited was observed
+	left     bool            // its client did while it was in flight
 }
 
 // attempt is one grant of an item.
@@ -31,41 +35,20 @@ type attempt struct {
 	hold      *capacity.Hold
 	input     fairqueue.Input // what the reserve was computed from
 	grantedAt time.Time
+	taken     atomic.Bool // the worker said so
+	adopted   bool
 	sent      bool
 	first     bool
 	generated int
+	delivered fairqueue.Cost // that was counted
 }
 
 func (it *item) queued() bool { return it.run == nil }
 
-// suspect reports whether it has to run alone.
-func (it *item) suspect() bool { return it.deaths > 0 }
-
-// classState counts what waits and runs of a class, for bounds and metrics.
-type classState struct {
-	queued  int
-	running int     // sequences in flight
-	tokens  int64   // estimated cost that waits, in thousandths
-	byAge   []*item // arrival order; those that do not wait any more are dropped from the front
-	charge  int64   // delivered since the last slice of the window
-	slices  [shareSlices]int64
-	active  [shareSlices]bool // it wanted something in that slice
-}
-
-// oldest is the one that waits longest; nil: none does.
-func (c *classState) oldest() *item {
-	for len(c.byAge) > 0 && !c.byAge[0].waits() {
-		c.byAge[0] = nil
-		c.byAge = c.byAge[1:]
-	}
-	if len(c.byAge) == 0 {
-		return nil
-	}
-	return c.byAge[0]
-}
-
 // waits reports whether the item is in the queue, as opposed to granted or over.
 func (it *item) waits() bool { return it.run == nil && it.entry != nil }
+
+func (it *item) sequences() int { return max(it.entry.Sequences, 1) }
 
 // tombstones are the ids of requests that are over, or cancelled before they came.
 type tombstones struct {
@@ -97,7 +80,35 @@ func (t *tombstones) sweep(now time.Time) {
 	n := 0
 	for n < len(t.fifo) && now.Sub(t.fifo[n].at) > t.keep {
 		delete(t.ids, t.fifo[n].id)
+		t.fifo[n] = tombstone{}
 		n++
 	}
 	t.fifo = t.fifo[n:]
+}
+
+// mostNames bounds how many strings are kept to be shared.
+const mostNames = 8192
+
+// names lets entries share their strings: a stream gives each entry its own copy
+// of the names of pool, class, user and model, which are most of its size.
+type names map[string]string
+
+func (n names) share(s *string) {
+	if *s == "" {
+		return
+	}
+	if known, ok := n[*s]; ok {
+		*s = known
+		return
+	}
+	if len(n) >= mostNames {
+		clear(n)
+	}
+	n[*s] = *s
+}
+
+func (n names) entry(e *scheduler.Entry) {
+	for _, s := range [...]*string{&e.Proxy, (*string)(&e.Mode), &e.Pool, &e.Model, &e.Endpoint, &e.Path, &e.Class, &e.Group, &e.User} {
+		n.share(s)
+	}
 }

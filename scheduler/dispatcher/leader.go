@@ -3,6 +3,8 @@ package dispatcher
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"fairlane/scheduler"
@@ -11,8 +13,12 @@ import (
 )
 
 const (
-	tick      = 250 * time.Millisecond
-	inboxSize = 4096
+	tick = 250 * time.Millisecond
+	// sleepy is a gap between two ticks after which nobody is taken for dead
+	// because of a silence that was ours.
+	sleepy = 4 * tick
+	// doubt is how often the lease is looked at while it is not valid.
+	doubt = 20 * time.Millisecond
 	// remembered is how long the id of a request that is over is kept: a cancel
 	// may overtake its entry, a report may come twice.
 	remembered = time.Minute
@@ -21,184 +27,263 @@ const (
 // leader is one term. All fields belong to the goroutine in run, but for inbox
 // and done.
 type leader struct {
-	cfg    *Config
-	policy Policy
-	epoch  scheduler.Fence
-	inbox  chan func()
-	done   chan struct{}
+	cfg      *Config
+	ctx      context.Context // of the term
+	policy   Policy
+	epoch    scheduler.Fence
+	takeover time.Duration
+	inbox    chan func()
+	done     chan struct{}
+	say      func(*Status) // tells how the pool stands
 
 	queue    *fairqueue.Queue
 	capacity *capacity.Pool
 	items    map[string]*item
-	over     tombstones
-	expiries expiries
-	users    map[string]int // waiting requests by user
-	classes  map[string]*classState
-	workers  map[string]*workerState
-	proxies  map[string]time.Time // last beat
-	notices  map[string][]scheduler.Notice
-	// elsewhere are requests whose answer runs on an attempt that is not known yet.
+	// elsewhere are requests whose answer runs on an attempt that is not ours.
 	elsewhere map[string]elsewhere
+	over      tombstones
+	deaths    map[string]int // of backends under requests that are not over
+	suspects  []Suspect
+	expiries  expiries
+	users     map[string]int // waiting requests by user
+	classes   map[string]*classState
+	workers   map[string]*workerState
+	proxies   map[string]time.Time // last beat
+	notices   map[string][]scheduler.Notice
 	waiters   []*item // that came in this pass
+	undeleted []uint64
+	names     names
+
 	estimate  *estimates
 	rate      drainRate
+	service   serviceTimes
+	preempted map[string]capacity.Sample // the last one counted, by backend
+	rand      *rand.Rand
 	sharesAt  time.Time
 	slice     int
 
-	open     bool // entries are loaded and what runs is adopted: granting may begin
+	loaded   bool // all entries that were there are read
+	open     bool // and what runs is adopted: granting may begin
 	attempts uint32
-	suspects []Suspect
-	say      func(*Status)     // tells how the pool stands
 	choice   *capacity.Backend // of the admit that took last
+	by       *workerState      // that is to run it
 	never    *item             // of the admit that found it can never fit
-	noneUp   time.Time         // since when no backend is up; zero: one is
+	short    bool              // a head waits for capacity
+	blocked  blocked           // what the last dispatch was held by
+	held     held
+	noneUp   time.Time // since when no backend is up; zero: one is
 	started  time.Time
+	ticked   time.Time
+	savedAt  time.Time
+	saving   atomic.Bool
 	wake     *time.Timer
 }
 
-func newLeader(cfg *Config, p Policy, epoch scheduler.Fence) (*leader, error) {
+func newLeader(ctx context.Context, cfg *Config, p Policy, epoch scheduler.Fence) (*leader, error) {
 	q, err := fairqueue.New(fairqueue.Config{Depth: len(cfg.Share)})
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
-	l := &leader{
-		cfg: cfg, policy: p, epoch: epoch,
+	return &leader{
+		cfg: cfg, ctx: ctx, policy: p, epoch: epoch, say: func(*Status) {},
 		inbox: make(chan func(), inboxSize), done: make(chan struct{}),
 		queue: q, capacity: capacity.NewPool(p.Backend),
-		items: map[string]*item{}, over: newTombstones(remembered),
+		items: map[string]*item{}, elsewhere: map[string]elsewhere{}, over: newTombstones(remembered), deaths: map[string]int{},
 		users: map[string]int{}, classes: map[string]*classState{},
-		workers: map[string]*workerState{}, proxies: map[string]time.Time{},
-		notices: map[string][]scheduler.Notice{}, elsewhere: map[string]elsewhere{}, estimate: newEstimates(),
-		noneUp: now, started: now,
-	}
-	return l, nil
-}
-
-// post hands f to the leader's goroutine; false: the term is over.
-func (l *leader) post(ctx context.Context, f func()) bool {
-	select {
-	case l.inbox <- f:
-		return true
-	case <-l.done:
-		return false
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// ask posts f and waits until it ran.
-func (l *leader) ask(ctx context.Context, f func()) bool {
-	ran := make(chan struct{})
-	if !l.post(ctx, func() { f(); close(ran) }) {
-		return false
-	}
-	select {
-	case <-ran:
-		return true
-	case <-l.done:
-		return false
-	case <-ctx.Done():
-		return false
-	}
+		workers: map[string]*workerState{}, proxies: map[string]time.Time{}, notices: map[string][]scheduler.Notice{},
+		names: names{}, estimate: newEstimates(), preempted: map[string]capacity.Sample{},
+		rand:   rand.New(rand.NewPCG(uint64(epoch.Bucket), uint64(epoch.Revision))),
+		noneUp: now, started: now, ticked: now, savedAt: now,
+	}, nil
 }
 
 // run leads until ctx ends.
 func (l *leader) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
+	l.ctx = ctx
 	tailed := make(chan struct{})
+	stop := l.serve(ctx)
 	defer func() {
 		cancel()
-		close(l.done)
+		close(l.done) // nobody waits for us any more, and so nobody keeps stop
+		stop()
 		<-tailed
 		l.cfg.Metrics.drop(l.cfg.Pool)
 	}()
-	stop, err := l.cfg.Bus.ServeDispatcher(l.cfg.Pool, role{l})
-	if err != nil {
-		close(tailed)
-		l.cfg.Logger.Error("the pool can't be led", slog.String("pool", l.cfg.Pool), slog.Any("error", err))
-		return
-	}
-	defer stop()
-	l.cfg.Logger.Debug("leading", slog.String("pool", l.cfg.Pool), slog.String("epoch", l.epoch.String()))
+	l.cfg.Logger.DebugContext(ctx, "leading", slog.String("pool", l.cfg.Pool), slog.String("epoch", l.epoch.String()))
 	go func() { defer close(tailed); l.tail(ctx) }()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	l.wake = time.NewTimer(time.Hour)
 	defer l.wake.Stop()
 	l.tick(time.Now())
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case f := <-l.inbox:
-			f()
-			l.drainInbox()
-		case now := <-ticker.C:
-			l.tick(now)
-		case <-l.wake.C:
-		}
-		l.grantAll()
-		l.flushNotices()
+	for l.pass(ctx, ticker) {
 	}
 }
 
-// drainInbox takes what is there already, so that one pass over the queue
-// serves all of it.
-func (l *leader) drainInbox() {
-	for range inboxSize {
-		select {
-		case f := <-l.inbox:
-			f()
-		default:
-			return
+// serve lets the others reach us. A predecessor in this process may need a moment
+// to leave.
+func (l *leader) serve(ctx context.Context) (stop func()) {
+	for {
+		stop, err := l.cfg.Bus.ServeDispatcher(l.cfg.Pool, role{l})
+		if err == nil {
+			return stop
+		}
+		l.cfg.Logger.ErrorContext(ctx, "the pool can't be led", slog.String("pool", l.cfg.Pool), slog.Any("error", err))
+		if !pause(ctx, tick) {
+			return func() {}
 		}
 	}
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// pass waits for something to do, and does it; false: the term is over. What was
+// said to us comes before what time asks for: a beat that lies in the inbox is one.
+func (l *leader) pass(ctx context.Context, ticker *time.Ticker) bool {
+	var f func()
+	due := false
+	select {
+	case <-ctx.Done():
+		return false
+	case f = <-l.inbox:
+	case <-ticker.C:
+		due = true
+	case <-l.wake.C:
+	}
+	if !l.leads(ctx) {
+		return false
+	}
+	if f != nil {
+		f()
+	}
+	l.drainInbox()
+	if due {
+		l.tick(time.Now())
+	}
+	l.grantAll()
+	l.flushNotices()
+	return true
+}
+
+// leads waits while the lease is in doubt; false: the term is over. Whoever is
+// stopped in the middle of its work and goes on after another one took over does
+// nothing more.
+func (l *leader) leads(ctx context.Context) bool {
+	for !l.cfg.Lease.Valid() {
+		if !pause(ctx, doubt) {
+			return false
+		}
+	}
+	return ctx.Err() == nil
 }
 
 // tail reads the stream, opens the queue when it is loaded and what runs was
 // told, and goes on reading.
 func (l *leader) tail(ctx context.Context) {
+	l.recall(ctx)
 	fn := func(seq uint64, e *scheduler.Entry, err error) {
-		l.post(ctx, func() { l.arrive(seq, e, err) })
+		l.post(func() { l.arrive(seq, e, err) })
 	}
 	loaded := func() { l.muster(ctx) }
 	if err := l.cfg.Stream.Tail(ctx, 1, fn, loaded); err != nil && ctx.Err() == nil {
-		l.cfg.Logger.Error("the stream can't be read", slog.String("pool", l.cfg.Pool), slog.Any("error", err))
+		l.cfg.Logger.ErrorContext(ctx, "the stream can't be read", slog.String("pool", l.cfg.Pool), slog.Any("error", err))
 	}
 }
 
 func (l *leader) muster(ctx context.Context) {
+	l.post(func() { l.loaded = true })
 	if err := l.cfg.Bus.MusterWorkers(ctx, l.cfg.Pool); err != nil {
-		l.cfg.Logger.Debug("muster failed", slog.String("pool", l.cfg.Pool), slog.Any("error", err))
+		l.cfg.Logger.DebugContext(ctx, "muster failed", slog.String("pool", l.cfg.Pool), slog.Any("error", err))
 	}
-	open := func() { l.post(ctx, func() { l.open = true }) }
-	if l.cfg.Takeover <= 0 {
+	open := func() { l.post(l.begin) }
+	if l.takeover <= 0 {
 		open()
 		return
 	}
-	time.AfterFunc(l.cfg.Takeover, open)
+	time.AfterFunc(l.takeover, open)
+}
+
+// begin lets granting begin.
+func (l *leader) begin() {
+	l.open = true
+	for id := range l.deaths { // of requests that ended meanwhile
+		if _, away := l.elsewhere[id]; l.items[id] == nil && !away {
+			delete(l.deaths, id)
+		}
+	}
 }
 
 func (l *leader) apply(p Policy) {
 	l.policy = p
 	l.capacity.Configure(p.Backend)
-	if len(l.cfg.Share) > 1 {
-		for name, c := range p.Classes {
-			l.queue.SetWeight([]string{name}, c.Weight)
+	if len(l.cfg.Share) > 1 && l.cfg.Share[0] == "class" {
+		for name := range p.Classes {
+			l.queue.SetWeight([]string{name}, p.weight(name))
 		}
 	}
+	l.backends(time.Now())
 	l.cfg.Logger.Info("policy applied", slog.String("pool", l.cfg.Pool))
 }
 
 // tick does what time asks for.
 func (l *leader) tick(now time.Time) {
+	l.awake(now)
+	l.deleteRest()
 	l.over.sweep(now)
 	l.sweepElsewhere(now)
 	l.expire(now)
+	l.endHold(now)
 	l.missWorkers(now)
 	l.missProxies(now)
 	l.progressWhole(now)
-	l.rate.tick(now, l.queue.Len() > 0)
+	l.rate.tick(now, l.short)
 	l.publish(now)
+	l.remember(now)
+}
+
+// awake finds out whether we stood still, and then takes nobody's silence in that
+// time for death.
+func (l *leader) awake(now time.Time) {
+	gap := now.Sub(l.ticked)
+	l.ticked = now
+	if gap < sleepy {
+		return
+	}
+	l.cfg.Logger.Warn("the leader stood still", slog.String("pool", l.cfg.Pool), slog.Duration("gap", gap))
+	for _, w := range l.workers {
+		w.lastBeat = now
+	}
+	for id := range l.proxies {
+		l.proxies[id] = now
+	}
+}
+
+// delete takes an entry out of the stream. While the lease is in doubt that waits.
+func (l *leader) delete(seq uint64) {
+	switch {
+	case seq == 0: // adopted, and its entry was not read yet
+	case l.cfg.Lease.Valid():
+		l.cfg.Stream.Delete(seq)
+	default:
+		l.undeleted = append(l.undeleted, seq)
+	}
+}
+
+func (l *leader) deleteRest() {
+	rest := l.undeleted
+	l.undeleted = nil
+	for _, seq := range rest {
+		l.delete(seq)
+	}
 }

@@ -1,29 +1,42 @@
 package dispatcher
 
 import (
-	"log/slog"
+	"fmt"
 	"math"
 	"time"
 
 	"fairlane/scheduler"
+	"fairlane/scheduler/fairqueue"
 )
 
 const (
 	shortestRetry = time.Second
-	longestRetry  = 60 * time.Second
+	longestRetry  = 60 * time.Second // a client that would come back earlier anyway is told not to
 	unknownRetry  = 5 * time.Second
+	longestWait   = 24 * time.Hour
+
+	rateMemory = 60 // seconds, the weight of the past in what is known of the rate
+	sureAfter  = 30 // such seconds are needed to refuse anybody because of it
+	// hopelessAt is the part of the time that is left, beyond which the expected
+	// wait is taken for too long.
+	hopelessAt = 0.9
 )
 
-// drainRate is the delivered cost per second, measured only while something
-// waits for capacity: after a quiet night demand is not capacity.
+// drainRate is the delivered cost per second, measured only while a head waits for
+// capacity: after a quiet night demand is not capacity.
 type drainRate struct {
-	since  time.Time
-	sum    int64 // thousandths of a token since then
-	waited bool  // something waited all the time since then
-	rate   mean  // thousandths of a token a second
+	since   time.Time
+	cost    fairqueue.Cost // since then
+	done    int            // requests completed since then
+	waited  bool           // somebody waited all the time since then
+	seconds int            // that were measured
+	rate    float64        // thousandths of a token a second
+	mu      float64        // completions a second
 }
 
-func (d *drainRate) delivered(cost int64) { d.sum += cost }
+func (d *drainRate) delivered(c fairqueue.Cost) { d.cost += c }
+
+func (d *drainRate) completed() { d.done++ }
 
 func (d *drainRate) tick(now time.Time, waiting bool) {
 	d.waited = d.waited && waiting
@@ -32,9 +45,30 @@ func (d *drainRate) tick(now time.Time, waiting bool) {
 		return
 	}
 	if d.waited && elapsed < 3*time.Second {
-		d.rate.add(float64(d.sum) / elapsed.Seconds())
+		d.seconds++
+		weight := 1 / float64(min(d.seconds, rateMemory))
+		d.rate += weight * (float64(d.cost)/elapsed.Seconds() - d.rate)
+		d.mu += weight * (float64(d.done)/elapsed.Seconds() - d.mu)
 	}
-	d.since, d.sum, d.waited = now, 0, waiting
+	d.since, d.cost, d.done, d.waited = now, 0, 0, waiting
+}
+
+// wait is how long a request is expected to wait, how much of it for the user's
+// own other requests; false: nothing is known.
+func (d *drainRate) wait(o *fairqueue.Outlook) (all, own time.Duration, known bool) {
+	if d.rate <= 0 || o.Share <= 0 {
+		return 0, 0, false
+	}
+	seconds := func(x float64) time.Duration {
+		return time.Duration(min(x, longestWait.Seconds()) * float64(time.Second))
+	}
+	share := d.rate * o.Share
+	turnover := 0.0
+	if d.mu > 0 {
+		turnover = 1 / d.mu
+	}
+	own = seconds(float64(o.AheadCost) / share)
+	return seconds(float64(o.AheadCost+o.Lag)/share + turnover), own, true
 }
 
 // where answers proxies that ask after their calls.
@@ -59,40 +93,57 @@ func (l *leader) where(ids []string) []scheduler.Notice {
 func (l *leader) place(it *item) scheduler.Notice {
 	o := l.queue.Outlook(&it.req)
 	n := scheduler.Notice{ID: it.entry.ID, Kind: scheduler.NoticeQueued, Position: o.Position}
-	if l.rate.rate.n > 0 && l.rate.rate.value > 0 && o.Share > 0 {
-		seconds := (float64(o.AheadCost) + float64(o.Lag)) / (l.rate.rate.value * o.Share)
-		n.ETA = time.Duration(min(seconds, 24*3600) * float64(time.Second))
-	}
+	n.ETA, _, _ = l.rate.wait(&o)
 	return n
+}
+
+// hopeless refuses a request at once if it can't be expected to start before its
+// deadline: it would only wait in vain, and count in everybody's wait.
+func (l *leader) hopeless(it *item, now time.Time) *scheduler.Problem {
+	if !l.open || !l.noneUp.IsZero() || l.rate.seconds < sureAfter || it.entry.Deadline.IsZero() {
+		return nil
+	}
+	o := l.queue.Outlook(&it.req)
+	left := it.entry.Deadline.Sub(now)
+	bound := time.Duration(hopelessAt * float64(left))
+	all, own, known := l.rate.wait(&o)
+	if !known || all <= bound {
+		return nil
+	}
+	after := l.jitter(all - left)
+	if own > bound {
+		return refusal(scheduler.CodeQueueLimit, scheduler.ReasonOwnBacklog, after,
+			fmt.Sprintf("your own waiting requests take about %s, longer than this one may wait", own.Round(time.Second)))
+	}
+	return refusal(scheduler.CodeOverloaded, scheduler.ReasonDeadline, after,
+		fmt.Sprintf("the wait is about %s now, longer than this request may wait", all.Round(time.Second)))
+}
+
+// refusal tells of a bound that was met; when to come back follows from how fast
+// the queue drains.
+func (l *leader) refusal(it *item, code scheduler.Code, reason scheduler.Reason, what string) *scheduler.Problem {
+	return refusal(code, reason, l.jitter(l.drainTime(it)), what)
+}
+
+func refusal(code scheduler.Code, reason scheduler.Reason, after time.Duration, what string) *scheduler.Problem {
+	p := scheduler.Refusal(code, reason, after, fmt.Sprintf("%s; please try again in %s", what, after))
+	p.NoRetry = after > longestRetry
+	return p
 }
 
 // drainTime is when it is worth to come back to a queue that is full.
 func (l *leader) drainTime(it *item) time.Duration {
-	if l.rate.rate.n == 0 || l.rate.rate.value <= 0 {
+	if l.rate.rate <= 0 {
 		return unknownRetry
 	}
 	c := l.class(it.entry.Class)
-	seconds := math.Ceil(float64(c.tokens) / l.rate.rate.value / float64(max(c.queued, 1)))
-	return min(max(time.Duration(seconds)*time.Second, shortestRetry), longestRetry)
+	seconds := float64(c.tokens) / l.rate.rate / float64(max(c.queued, 1))
+	return time.Duration(min(seconds, longestRetry.Seconds()) * float64(time.Second))
 }
 
-func (l *leader) notify(it *item, n scheduler.Notice) {
-	l.notices[it.entry.Proxy] = append(l.notices[it.entry.Proxy], n)
-}
-
-// flushNotices sends what has gathered, one batch a proxy.
-func (l *leader) flushNotices() {
-	for i, it := range l.waiters {
-		if it.waits() {
-			l.notify(it, l.place(it))
-		}
-		l.waiters[i] = nil
-	}
-	l.waiters = l.waiters[:0]
-	for proxy, ns := range l.notices {
-		delete(l.notices, proxy)
-		if err := l.cfg.Bus.Proxy(proxy).Notify(ns); err != nil {
-			l.cfg.Logger.Debug("a proxy was not reached", slog.String("proxy", proxy), slog.Any("error", err))
-		}
-	}
+// jitter is d or up to a fifth more in whole seconds, at least one, so that those
+// who were refused together do not come back together.
+func (l *leader) jitter(d time.Duration) time.Duration {
+	seconds := math.Ceil(max(d, shortestRetry).Seconds())
+	return time.Duration(math.Floor(seconds*(1+0.2*l.rand.Float64()))) * time.Second
 }

@@ -15,7 +15,7 @@ var _ scheduler.Dispatcher = role{}
 // Report implements scheduler.Dispatcher. It is acknowledged when it was taken
 // into account, not before.
 func (r role) Report(ctx context.Context, rep *scheduler.Report) error {
-	return r.ask(ctx, func() { r.l.report(rep) })
+	return r.ask(ctx, func() { r.l.report(rep) }) //nolint:contextcheck // a cancel that follows from it is the term's errand
 }
 
 // Cancel implements scheduler.Dispatcher.
@@ -34,10 +34,19 @@ func (r role) ProxyBeat(ctx context.Context, proxy string, leaving bool) error {
 	})
 }
 
-// Where implements scheduler.Dispatcher.
+// Where implements scheduler.Dispatcher. Before the stream was read nothing can be
+// said: a proxy that heard twice that its call is unknown publishes it again.
 func (r role) Where(ctx context.Context, ids []string) ([]scheduler.Notice, error) {
 	var out []scheduler.Notice
-	err := r.ask(ctx, func() { out = r.l.where(ids) })
+	loaded := false
+	err := r.ask(ctx, func() {
+		if loaded = r.l.loaded; loaded {
+			out = r.l.where(ids)
+		}
+	})
+	if err == nil && !loaded {
+		err = scheduler.ErrNotLeader
+	}
 	return out, err
 }
 

@@ -21,6 +21,7 @@ func (l *leader) publish(now time.Time) {
 	for name := range l.policy.Classes {
 		l.class(name)
 	}
+	l.dropClasses()
 	for name, c := range l.classes {
 		labels := []string{pool, name}
 		out = append(out,
@@ -61,11 +62,11 @@ func (l *leader) runningByClass() map[string]map[string]int {
 	out := map[string]map[string]int{}
 	for _, w := range l.workers {
 		for _, it := range w.running {
-			u := it.run.backend.State().URL
+			u := it.run.backend.URL()
 			if out[u] == nil {
 				out[u] = map[string]int{}
 			}
-			out[u][it.entry.Class] += max(it.entry.Sequences, 1)
+			out[u][it.entry.Class] += it.sequences()
 		}
 	}
 	return out
@@ -87,7 +88,7 @@ func (l *leader) shares(now time.Time) []gauge {
 	var total, weights float64
 	for name, c := range l.classes {
 		total += float64(c.window())
-		weights += l.policy.Classes[name].Weight * c.activity()
+		weights += l.policy.weight(name) * c.activity()
 	}
 	var out []gauge
 	for name, c := range l.classes {
@@ -96,7 +97,7 @@ func (l *leader) shares(now time.Time) []gauge {
 			share = float64(c.window()) / total
 		}
 		if weights > 0 {
-			entitled = l.policy.Classes[name].Weight * c.activity() / weights
+			entitled = l.policy.weight(name) * c.activity() / weights
 		}
 		labels := []string{l.cfg.Pool, name}
 		out = append(out, gauge{g.share, share, labels}, gauge{g.entitled, entitled, labels})

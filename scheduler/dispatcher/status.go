@@ -56,15 +56,6 @@ func (l *leader) standing(now time.Time) *Status {
 	return s
 }
 
-// age of the request that waits longest.
-func (c *classState) age(now time.Time) time.Duration {
-	it := c.oldest()
-	if it == nil {
-		return 0
-	}
-	return max(now.Sub(it.entry.AcceptedAt), 0)
-}
-
 // list keeps a suspect for the status.
 func (l *leader) list(it *item, now time.Time) {
 	if len(l.suspects) == mostSuspects {

@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
@@ -9,16 +8,22 @@ import (
 	"fairlane/scheduler/capacity"
 )
 
-const missedBeats = 3 // in a row until a worker or a proxy counts as dead
+const (
+	missedBeats = 3 // in a row until a worker or a proxy counts as dead
+	// numberGap lies between the grants of a predecessor that may still be under
+	// way and ours, so that a beat which tells of one is not taken for the other.
+	numberGap = 1 << 16
+)
 
 // workerState is one worker as its beats show it.
 type workerState struct {
 	id        string
+	at        scheduler.Worker
 	started   time.Time
 	lastBeat  time.Time
 	draining  bool
 	shunUntil time.Time
-	granted   uint64           // grants given to it, by number
+	granted   uint64           // number of the last grant given to it
 	running   map[string]*item // ours
 	backends  map[string]scheduler.BackendStatus
 }
@@ -26,30 +31,18 @@ type workerState struct {
 // shun gives a worker that did not take a grant no other for a moment.
 func (w *workerState) shun(now time.Time) { w.shunUntil = now.Add(200 * time.Millisecond) }
 
-// elsewhere is a request without a known attempt, and its place in the stream.
-type elsewhere struct {
-	seq uint64
-	at  time.Time
-}
-
-func (l *leader) sweepElsewhere(now time.Time) {
-	for id, e := range l.elsewhere {
-		if now.Sub(e.at) > remembered {
-			delete(l.elsewhere, id)
-			l.cfg.Stream.Delete(e.seq)
-		}
-	}
-}
-
 // beat takes a worker's heartbeat.
 func (l *leader) beat(id string, b *scheduler.Beat, now time.Time) {
 	w := l.workers[id]
-	if w != nil && !w.started.Equal(b.Started) { // the same id, started anew
-		l.dropWorker(id, "worker")
+	switch {
+	case w != nil && b.Started.Before(w.started):
+		return // it was under way while the worker was started anew
+	case w != nil && !w.started.Equal(b.Started):
+		l.dropWorker(id)
 		w = nil
 	}
 	if w == nil {
-		w = &workerState{id: id, started: b.Started, granted: b.LastGrant, running: map[string]*item{}}
+		w = &workerState{id: id, at: l.cfg.Bus.Worker(id), started: b.Started, granted: b.LastGrant + numberGap, running: map[string]*item{}}
 		l.workers[id] = w
 	}
 	w.lastBeat, w.draining = now, b.Draining
@@ -69,78 +62,34 @@ func (l *leader) reconcile(w *workerState, b *scheduler.Beat, now time.Time) {
 		listed[r.Grant.Entry.ID] = l.recognise(w, r, now) || listed[r.Grant.Entry.ID]
 	}
 	for id, it := range w.running {
-		if !listed[id] && it.run.number <= b.LastGrant {
-			l.lost(it)
+		if !listed[id] && it.run.number <= b.LastGrant && it.run.taken.Load() {
+			l.vanished(it)
 		}
 	}
 }
 
-// recognise reports whether a running attempt is the one we know. An older one
-// is cancelled, an unknown one adopted.
-func (l *leader) recognise(w *workerState, r *scheduler.Running, now time.Time) bool {
-	g := &r.Grant
-	it := l.items[g.Entry.ID]
-	switch {
-	case it != nil && it.run != nil && it.run.fence == g.Fence:
-		it.run.sent = it.run.sent || r.Sent
-		return true
-	case it != nil && it.run != nil && it.run.fence.Newer(g.Fence):
-		l.cancelAttempt(w.id, g.Entry.ID, g.Fence)
-		return false
-	case l.over.has(g.Entry.ID):
-		return false
-	default:
-		l.adopt(w, r, now)
-		return true
-	}
+// vanished ends a request whose end was told to an earlier leader, which counted
+// it; all that is left is the entry. What it cost is still owed here.
+func (l *leader) vanished(it *item) {
+	u := spent(it.run)
+	l.queue.Settle(&it.req, l.costOf(u))
+	l.ran(it, u.Output, false)
+	l.forget(it)
 }
 
-// adopt takes over an attempt that runs already.
-func (l *leader) adopt(w *workerState, r *scheduler.Running, now time.Time) {
-	e := r.Grant.Entry
-	backend := l.capacity.Backend(r.Grant.Backend)
-	if backend == nil {
-		return // of a backend that was removed: it ends without us
-	}
-	it := l.items[e.ID]
-	if it == nil {
-		it = &item{entry: &e, seq: l.elsewhere[e.ID].seq}
-		delete(l.elsewhere, e.ID)
-		l.items[e.ID] = it
-	} else {
-		l.leaveQueue(it, "granted")
-	}
-	in := l.estimate.input(&e)
-	it.req = requestOf(it, in, l.weights())
-	l.queue.Adopt(&it.req, l.path(&e), userOf(&e), r.Grant.Weights, r.Grant.Charged)
-	a := &attempt{
-		fence: r.Grant.Fence, number: r.Grant.Number, worker: w, backend: backend,
-		hold: backend.Take(now, l.demand(it, in)), input: in, grantedAt: now,
-		sent: r.Sent, first: r.FirstByte, generated: r.Generated,
-	}
-	if r.FirstByte {
-		a.hold.FirstToken(now)
-	}
-	l.runs(it, a)
-	w.granted = max(w.granted, r.Grant.Number)
-}
-
-func (l *leader) cancelAttempt(worker, id string, f scheduler.Fence) {
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		if err := l.cfg.Bus.Worker(worker).Cancel(ctx, id, f); err != nil {
-			l.cfg.Logger.Debug("cancel of an old attempt failed", slog.Any("error", err)) // its next beat is another chance
-		}
-	}()
+// lost ends a request whose worker went away after the first byte: its proxy
+// notices the silence.
+func (l *leader) lost(it *item) {
+	l.settle(it, spent(it.run), false)
+	l.forget(it)
 }
 
 // missWorkers gives up workers that did not beat.
 func (l *leader) missWorkers(now time.Time) {
 	for id, w := range l.workers {
 		if now.Sub(w.lastBeat) > missedBeats*l.cfg.Beat+tick {
-			l.cfg.Logger.Warn("a worker is gone", slog.String("worker", id), slog.Int("running", len(w.running)))
-			l.dropWorker(id, "worker")
+			l.cfg.Logger.Warn("a worker is gone", slog.String("pool", l.cfg.Pool), slog.String("worker", id), slog.Int("running", len(w.running)))
+			l.dropWorker(id)
 			l.backends(now)
 		}
 	}
@@ -148,7 +97,7 @@ func (l *leader) missWorkers(now time.Time) {
 
 // dropWorker gives what a worker ran to others. What had begun is fenced by its
 // proxy: the new attempt will be told that it is stale.
-func (l *leader) dropWorker(id, reason string) {
+func (l *leader) dropWorker(id string) {
 	w := l.workers[id]
 	if w == nil {
 		return
@@ -159,45 +108,14 @@ func (l *leader) dropWorker(id, reason string) {
 			l.lost(it)
 			continue
 		}
-		l.repeat(it, reason, nil)
-	}
-}
-
-// lost ends a request of whose end nothing more will be heard: its worker went
-// away after the first byte, and the proxy notices the silence; or its end was
-// told to an earlier leader, and all that is left is the entry.
-func (l *leader) lost(it *item) {
-	l.settle(it, scheduler.Usage{Input: it.run.input.Tokens, Cached: it.run.input.Cached, Output: it.run.generated}, false)
-	l.forget(it)
-}
-
-// missProxies removes what waits for proxies that did not beat: with a proxy
-// its clients are gone, and their ghosts would count in bounds and waits.
-func (l *leader) missProxies(now time.Time) {
-	for id, at := range l.proxies {
-		if now.Sub(at) > missedBeats*l.cfg.Beat+2*tick {
-			l.cfg.Logger.Warn("a proxy is gone", slog.String("proxy", id))
-			l.dropProxy(id)
-		}
-	}
-}
-
-func (l *leader) dropProxy(id string) {
-	delete(l.proxies, id)
-	delete(l.notices, id)
-	for _, it := range l.items {
-		if it.entry.Proxy == id && it.entry.Mode == scheduler.ModeSync && it.queued() {
-			l.leaveQueue(it, "cancelled")
-			l.forget(it)
-		}
+		l.repeat(it, "worker", nil)
 	}
 }
 
 // workerFor is the one with the fewest attempts among those that see the
 // backend up; nil: none does.
-func (l *leader) workerFor(backend string) *workerState {
+func (l *leader) workerFor(backend string, now time.Time) *workerState {
 	var best *workerState
-	now := time.Now()
 	for _, w := range l.workers {
 		if w.draining || !w.backends[backend].Up || now.Before(w.shunUntil) {
 			continue
@@ -214,14 +132,16 @@ func (l *leader) workerFor(backend string) *workerState {
 func (l *leader) backends(now time.Time) {
 	anyUp := false
 	for _, b := range l.capacity.Backends() {
-		up, newest := l.seen(b.State().URL)
+		up, newest := l.seen(b.URL())
 		if up {
 			b.Up(now)
 		} else {
 			b.Down(now)
 		}
 		if newest != nil {
-			b.Observe(now, sample(newest))
+			s := sample(newest)
+			b.Observe(now, s)
+			l.countPreemptions(b.URL(), s)
 		}
 		anyUp = anyUp || up
 	}
@@ -242,6 +162,23 @@ func (l *leader) seen(url string) (up bool, newest *scheduler.Scrape) {
 		}
 	}
 	return up, newest
+}
+
+// countPreemptions counts what a backend's counter grew by. It begins again at 0
+// with the backend, and what was before us is not counted.
+func (l *leader) countPreemptions(url string, s capacity.Sample) {
+	last, known := l.preempted[url]
+	switch {
+	case known && !s.At.After(last.At):
+		return
+	case !known:
+		l.cfg.Metrics.preemptions(l.cfg.Pool, url, 0)
+	case s.Preemptions >= last.Preemptions:
+		l.cfg.Metrics.preemptions(l.cfg.Pool, url, s.Preemptions-last.Preemptions)
+	default:
+		l.cfg.Metrics.preemptions(l.cfg.Pool, url, s.Preemptions)
+	}
+	l.preempted[url] = s
 }
 
 func sample(s *scheduler.Scrape) capacity.Sample {

@@ -1,0 +1,114 @@
+package dispatcher
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"fairlane/scheduler"
+	"fairlane/scheduler/capacity"
+	"fairlane/scheduler/fairqueue"
+)
+
+// recognise reports whether a running attempt is the one we know. An older one
+// is cancelled, an unknown one adopted.
+func (l *leader) recognise(w *workerState, r *scheduler.Running, now time.Time) bool {
+	g := &r.Grant
+	it := l.items[g.Entry.ID]
+	switch {
+	case it == nil:
+		if l.over.has(g.Entry.ID) {
+			return false
+		}
+	case it.run != nil && it.run.fence == g.Fence:
+		it.run.sent = it.run.sent || r.Sent
+		return true
+	case !g.Fence.Newer(it.ended):
+		return false // its end was told, and the worker has not heard that we know
+	case it.run != nil && it.run.first:
+		return false // it will be told that it is stale
+	case it.run != nil && it.run.fence.Newer(g.Fence):
+		if !r.FirstByte { // else ours is stale, and will say so
+			l.cancelAttempt(w, g.Entry.ID, g.Fence)
+		}
+		return false
+	}
+	l.adopt(w, r, now)
+	return true
+}
+
+// adopt takes over an attempt that runs already.
+func (l *leader) adopt(w *workerState, r *scheduler.Running, now time.Time) {
+	it := l.lift(&r.Grant)
+	l.note(it.entry.Proxy, now)
+	backend := l.capacity.Backend(r.Grant.Backend)
+	if backend == nil { // it was removed: what runs there ends without us
+		l.leaveTo(it, now)
+		return
+	}
+	l.items[it.entry.ID] = it
+	in := l.adoptedInput(it.entry, &r.Grant)
+	a := &attempt{
+		fence: r.Grant.Fence, number: r.Grant.Number, worker: w, backend: backend, input: in, grantedAt: now,
+		adopted: true, sent: r.Sent, first: r.FirstByte, generated: r.Generated,
+	}
+	a.taken.Store(true)
+	a.hold = adoptedHold(now, backend, l.demand(it, in), r)
+	a.delivered = max(r.Grant.Charged, fairqueue.Actual(l.weights(), in.Tokens, in.Cached, r.Generated))
+	it.req = requestOf(it, in, l.weights())
+	l.queue.Adopt(&it.req, l.path(it.entry), userOf(it.entry), r.Grant.Weights, a.delivered)
+	l.runs(it, a)
+}
+
+// lift is the item of a grant, out of the queue or off the older attempt that we
+// know.
+func (l *leader) lift(g *scheduler.Grant) *item {
+	id := g.Entry.ID
+	it := l.items[id]
+	switch {
+	case it == nil:
+		e := g.Entry
+		it = &item{entry: &e, seq: l.elsewhere[id].seq}
+		delete(l.elsewhere, id)
+	case it.run != nil:
+		l.cancelAttempt(it.run.worker, id, it.run.fence)
+		l.dropAttempt(it)
+	default:
+		it.told = true // by who granted it
+		l.leaveQueue(it, "granted")
+	}
+	it.told = true
+	it.attempts = max(it.attempts, g.Try-1)
+	return it
+}
+
+// adoptedInput is what the attempt was charged for.
+func (l *leader) adoptedInput(e *scheduler.Entry, g *scheduler.Grant) fairqueue.Input {
+	in := l.estimate.input(e)
+	if g.Input > 0 {
+		in.Tokens, in.Cached = g.Input, min(g.Cached, g.Input)
+	}
+	return in
+}
+
+func adoptedHold(now time.Time, b *capacity.Backend, d capacity.Demand, r *scheduler.Running) *capacity.Hold {
+	h := b.Take(now, d)
+	if r.FirstByte {
+		h.FirstToken(now)
+		h.Progress(now, r.Generated)
+	}
+	return h
+}
+
+func (l *leader) cancelAttempt(w *workerState, id string, f scheduler.Fence) {
+	if !l.cfg.Lease.Valid() {
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(l.ctx, 2*time.Second)
+		defer cancel()
+		if err := w.at.Cancel(ctx, id, f); err != nil {
+			l.cfg.Logger.DebugContext(ctx, "cancel of an old attempt failed", slog.Any("error", err)) // its next beat is another chance
+		}
+	}()
+}

@@ -1,0 +1,70 @@
+package dispatcher
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"fairlane/scheduler"
+)
+
+// missProxies removes what waits for proxies that did not beat: with a proxy
+// its clients are gone, and their ghosts would count in bounds and waits.
+func (l *leader) missProxies(now time.Time) {
+	for id, at := range l.proxies {
+		if now.Sub(at) > missedBeats*l.cfg.Beat+2*tick {
+			l.cfg.Logger.Warn("a proxy is gone", slog.String("pool", l.cfg.Pool), slog.String("proxy", id))
+			l.dropProxy(id)
+		}
+	}
+}
+
+// dropProxy removes what waits for a proxy. What runs for it is ended by its
+// worker, which finds out by itself.
+func (l *leader) dropProxy(id string) {
+	delete(l.proxies, id)
+	delete(l.notices, id)
+	for _, it := range l.items {
+		switch {
+		case it.entry.Proxy != id || it.entry.Mode != scheduler.ModeSync:
+		case it.queued():
+			l.leaveQueue(it, "cancelled")
+			l.forget(it)
+		default:
+			it.left = true
+		}
+	}
+	for call, e := range l.elsewhere {
+		if e.entry.Proxy == id && e.entry.Mode == scheduler.ModeSync {
+			l.endElsewhere(call, time.Now())
+		}
+	}
+}
+
+// notify lets a notice go out with the others at the end of this pass.
+func (l *leader) notify(it *item, n scheduler.Notice) {
+	l.notices[it.entry.Proxy] = append(l.notices[it.entry.Proxy], n)
+}
+
+// mostNotices go in one message.
+const mostNotices = 512
+
+// flushNotices sends what has gathered, and those that came their place.
+func (l *leader) flushNotices() {
+	for i, it := range l.waiters {
+		if it.waits() {
+			l.notify(it, l.place(it))
+		}
+		l.waiters[i] = nil
+	}
+	l.waiters = l.waiters[:0]
+	for proxy, ns := range l.notices {
+		delete(l.notices, proxy)
+		at := l.cfg.Bus.Proxy(proxy)
+		for batch := range slices.Chunk(ns, mostNotices) {
+			if err := at.Notify(batch); err != nil { // it asks after what it does not hear
+				l.cfg.Logger.Debug("a proxy was not reached", slog.String("proxy", proxy), slog.Any("error", err))
+			}
+		}
+	}
+}

@@ -1,0 +1,188 @@
+package dispatcher
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"fairlane/scheduler/capacity"
+	"fairlane/scheduler/fairqueue"
+)
+
+const (
+	saveEvery     = 5 * time.Second
+	savePatience  = 2 * time.Second
+	savedVersion  = 1
+	mostSaved     = 1000 // debts, users, prefix groups: what a message of 1 MB holds
+	debtsGoodFor  = time.Minute
+	deathsGoodFor = 10 * time.Minute
+)
+
+// saved is what a leader leaves to its successor. Nothing in it is needed: who
+// finds none begins anew.
+type saved struct {
+	Version  int                `json:"version"`
+	At       time.Time          `json:"at"`
+	Debts    []fairqueue.Debt   `json:"debts,omitempty"`
+	Backends []capacity.Learned `json:"backends,omitempty"`
+	Output   mean               `json:"output"`
+	Classes  map[string]mean    `json:"classes,omitempty"`
+	Users    map[string]mean    `json:"users,omitempty"`
+	Cached   []savedShare       `json:"cached,omitempty"`
+	Gap      mean               `json:"gap"`
+	First    mean               `json:"first"`
+	Deaths   map[string]int     `json:"deaths,omitempty"`
+	Suspects []Suspect          `json:"suspects,omitempty"`
+}
+
+// savedShare is the cached part of the prompts of a user in a prefix group.
+type savedShare struct {
+	User  string `json:"user"`
+	Group uint64 `json:"group"`
+	Share mean   `json:"share"`
+}
+
+// remember saves what was learned, every 5 s and never twice at once.
+func (l *leader) remember(now time.Time) {
+	if l.cfg.Memory == nil || !l.open || now.Sub(l.savedAt) < saveEvery || !l.cfg.Lease.Valid() || !l.saving.CompareAndSwap(false, true) {
+		return
+	}
+	l.savedAt = now
+	s := l.learned(now)
+	go func() {
+		defer l.saving.Store(false)
+		l.save(l.ctx, s)
+	}()
+}
+
+// farewell saves a last time, before the lease is given back.
+func (l *leader) farewell() {
+	if l.cfg.Memory == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), savePatience)
+	defer cancel()
+	var s *saved
+	if l.ask(ctx, func() {
+		if l.open {
+			s = l.learned(time.Now())
+		}
+	}) && s != nil {
+		l.save(ctx, s)
+	}
+}
+
+func (l *leader) save(ctx context.Context, s *saved) {
+	ctx, cancel := context.WithTimeout(ctx, savePatience)
+	defer cancel()
+	b, err := json.Marshal(s)
+	if err == nil {
+		err = l.cfg.Memory.Save(ctx, b)
+	}
+	if err != nil {
+		l.cfg.Logger.DebugContext(ctx, "what was learned was not saved", slog.String("pool", l.cfg.Pool), slog.Any("error", err))
+	}
+}
+
+// learned copies what is worth to be saved.
+func (l *leader) learned(now time.Time) *saved {
+	e := l.estimate
+	s := &saved{
+		Version: savedVersion, At: now, Debts: largest(l.queue.Export()),
+		Output: e.pool, Classes: some(e.classes), Users: some(e.users), Gap: e.gap, First: e.first,
+		Deaths: maps.Clone(l.deaths), Suspects: slices.Clone(l.suspects),
+	}
+	for k, m := range e.cached {
+		if len(s.Cached) >= mostSaved {
+			break
+		}
+		s.Cached = append(s.Cached, savedShare{k.user, k.group, *m})
+	}
+	for _, b := range l.capacity.Backends() {
+		s.Backends = append(s.Backends, b.Learned())
+	}
+	return s
+}
+
+// largest keeps the debts that matter most.
+func largest(debts []fairqueue.Debt) []fairqueue.Debt {
+	if len(debts) <= mostSaved {
+		return debts
+	}
+	slices.SortStableFunc(debts, func(a, b fairqueue.Debt) int { return cmp.Compare(b.V, a.V) })
+	return debts[:mostSaved]
+}
+
+func some(m map[string]*mean) map[string]mean {
+	out := make(map[string]mean, min(len(m), mostSaved))
+	for k, x := range m {
+		if len(out) >= mostSaved {
+			break
+		}
+		out[k] = *x
+	}
+	return out
+}
+
+// recall takes what a predecessor saved.
+func (l *leader) recall(ctx context.Context) {
+	if l.cfg.Memory == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, savePatience)
+	defer cancel()
+	b, err := l.cfg.Memory.Load(ctx)
+	s := &saved{}
+	if err == nil && len(b) > 0 {
+		err = json.Unmarshal(b, s)
+	}
+	switch {
+	case err != nil:
+		l.cfg.Logger.DebugContext(ctx, "what was learned before can't be read", slog.String("pool", l.cfg.Pool), slog.Any("error", err))
+	case s.Version == savedVersion:
+		l.post(func() { l.inherit(s, time.Now()) })
+	}
+}
+
+// inherit begins where a predecessor was. Debts are relative to a clock that
+// stood still since; after a minute they are forgiven.
+func (l *leader) inherit(s *saved, now time.Time) {
+	age := now.Sub(s.At)
+	if age < debtsGoodFor {
+		l.queue.Import(s.Debts)
+	}
+	if age < deathsGoodFor && s.Deaths != nil {
+		l.deaths = s.Deaths
+	}
+	l.suspects = s.Suspects[max(0, len(s.Suspects)-mostSuspects):]
+	for _, x := range s.Backends {
+		if b := l.capacity.Backend(x.URL); b != nil {
+			b.Recall(x)
+		}
+	}
+	l.estimate.inherit(s)
+}
+
+func (s *estimates) inherit(from *saved) {
+	s.pool, s.gap, s.first = from.Output.sane(), from.Gap.sane(), from.First.sane()
+	for k, m := range from.Classes {
+		*of(s.classes, k) = m.sane()
+	}
+	for k, m := range from.Users {
+		*of(s.users, k) = m.sane()
+	}
+	for _, c := range from.Cached {
+		share := c.Share.sane()
+		share.Value = min(share.Value, 1)
+		*of(s.cached, cacheKey{c.User, c.Group}) = share
+	}
+}
+
+// sane is a mean as it can be. JSON knows no NaN.
+func (m mean) sane() mean {
+	return mean{Value: max(m.Value, 0), N: min(max(m.N, 0), memory)}
+}
