@@ -116,7 +116,7 @@ func BenchmarkDispatch(b *testing.B) {
 	for _, size := range []struct{ users, waiting int }{{1_000, 5_000}, {1_000, 100_000}, {100_000, 1_000_000}} {
 		b.Run(fmt.Sprintf("users=%d/waiting=%d", size.users, size.waiting), func(b *testing.B) {
 			l := newLoad(benchNames(size.users), size.waiting)
-			part := size.waiting / 10
+			part := max(size.waiting/10, 2_000)
 			done := make([]*Request, 0, part)
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -136,14 +136,20 @@ func BenchmarkDispatch(b *testing.B) {
 	}
 }
 
+// BenchmarkOutlook: what it costs does not follow how many wait, be it in one
+// queue or in many.
 func BenchmarkOutlook(b *testing.B) {
-	l := newLoad(benchNames(1_000), 100_000)
-	for range 10_000 {
-		l.turn()
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		l.q.Outlook(&l.rs[l.rnd.IntN(len(l.rs))])
+	for _, size := range []struct{ users, waiting int }{{1, 1_000}, {1, 100_000}, {1_000, 5_000}, {1_000, 100_000}, {100_000, 1_000_000}} {
+		b.Run(fmt.Sprintf("users=%d/waiting=%d", size.users, size.waiting), func(b *testing.B) {
+			l := newLoad(benchNames(size.users), size.waiting)
+			for range 10 * benchSlots {
+				l.turn()
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				l.q.Outlook(&l.rs[l.rnd.IntN(len(l.rs))])
+			}
+		})
 	}
 }
 

@@ -6,6 +6,7 @@ type user struct {
 	maxRunning int // 0: no bound
 	running    int // sequences in flight
 	flows      []*flow
+	only       [1]*flow // most have one: no need to look elsewhere for it
 }
 
 // flow is a user at one leaf of the tree. What waits there is a treap (Seidel and
@@ -83,7 +84,9 @@ func (f *flow) remove(r *Request) {
 		t := *at
 		t.count--
 		t.sum -= r.Estimate
-		at = t.toward(r)
+		if at = &t.left; r != f.head { // the head is always on the left
+			at = t.toward(r)
+		}
 	}
 	*at = merge(r.left, r.right)
 	r.left, r.right = nil, nil

@@ -9,9 +9,11 @@ const (
 	resting                 // in level.resting: without work, and it owes
 )
 
-// node is a child among its siblings: a class, a group, or a user (see flow).
+// node is a child among its siblings: a class, a group, or a user (see flow). What
+// every dispatch looks at stands together: with many users each is in no cache.
 type node struct {
 	key    string
+	line   line // of those that wait, if it is a child of the root
 	weight weight
 	in     *level // among its siblings
 	below  *level // its children; nil: a user
@@ -25,7 +27,6 @@ type node struct {
 
 	waiting, flying int  // requests below it
 	estimate        Cost // of those that wait
-	line            line // of those that wait, if it is a child of the root
 }
 
 // busy reports whether anything of it waits or is in flight.

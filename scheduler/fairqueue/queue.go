@@ -159,7 +159,9 @@ func (q *Queue) grow(l *level, key string, inner bool) *node {
 func (q *Queue) bind(f *flow, u User) {
 	if f.user == nil {
 		if q.users[u.Key] == nil {
-			q.users[u.Key] = &user{key: u.Key}
+			x := &user{key: u.Key}
+			x.flows = x.only[:0]
+			q.users[u.Key] = x
 		}
 		f.user = q.users[u.Key]
 		f.user.flows = append(f.user.flows, f)

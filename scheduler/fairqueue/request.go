@@ -13,11 +13,11 @@ const maxDepth = 3
 // change its fields meanwhile.
 type Request struct {
 	ID         string
+	Value      any       // the caller's
 	Priority   int       // order among the user's own requests, lower first
 	AcceptedAt time.Time // order among those of equal priority
 	Sequences  int       // slots it takes, at least 1
 	Estimate   Cost      // full expected cost; only for sums and outlooks
-	Value      any       // the caller's
 
 	flow   *flow   // nil: the queue does not know it
 	flight *flight // nil: it waits
