@@ -27,7 +27,8 @@ func (s *Server) streamMessage(ctx context.Context, w http.ResponseWriter, c *ch
 	st := &messageStream{server: s, req: c, job: j, out: newSSE(w), id: id}
 	st.out.begin()
 	if err := s.loop.follow(ctx, j, st.write); err != nil {
-		st.fail(faultOrGone(err))
+		faultOrGone(err)
+		st.fail()
 	} else {
 		st.stop()
 	}
@@ -140,11 +141,12 @@ func (st *messageStream) stop() {
 }
 
 // fail is how vLLM stumbles over its own engine's error, which it does not expect
-// in the stream of the chat below.
-func (st *messageStream) fail(f *fault) {
+// in the stream of the chat below: it tells what pydantic says of it.
+func (st *messageStream) fail() {
+	const lack = `\n  Field required [type=missing, input_value={'error': {'message': 'En...am': None, 'code': 500}}, input_type=dict]` +
+		`\n    For further information visit https://errors.pydantic.dev/2.14/v/missing`
 	st.open("error")
-	st.add(`,"error":{"type":"internal_error","message":`)
-	st.out.buf = appendString(st.out.buf, []byte(f.message))
-	st.add(`}`)
+	st.add(`,"error":{"type":"internal_error","message":"2 validation errors for ChatCompletionStreamResponse\nmodel` +
+		lack + `\nchoices` + lack + `"}`)
 	st.close()
 }

@@ -36,8 +36,7 @@ func (s *Server) streamResponse(ctx context.Context, w http.ResponseWriter, c *r
 		s.loop.abort(j)
 	}
 	if err != nil {
-		faultOrGone(err) // the stream just ends
-		return
+		panic(http.ErrAbortHandler) // the stream is cut, whatever the reason
 	}
 	st.end()
 	_ = st.out.flush() // the client is gone otherwise
