@@ -62,7 +62,7 @@ func wantSample(t testing.TB, s *Server, name string, want float64) {
 
 func TestTheSameSeedSaysTheSame(t *testing.T) {
 	say := func(cfg Config, rq request) (out string) {
-		inBubble(t, cfg, func(t *testing.T, s *Server) { out = content(t, rq.on(t, s)) })
+		inBubble(t, cfg, func(b bubble) { out = content(b, rq.on(b, b.server)) })
 		return out
 	}
 	first := say(Config{Seed: 1}, chatOf(""))
@@ -90,17 +90,11 @@ func TestTheSameSeedSaysTheSame(t *testing.T) {
 }
 
 func TestStreamedOrNotItSaysTheSame(t *testing.T) {
-	inBubble(t, Config{Tools: true}, func(t *testing.T, s *Server) {
+	inBubble(t, Config{Tools: true}, func(b bubble) {
+		t, s := b.T, b.server
 		whole := content(t, chatOf("").on(t, s))
-		var streamed strings.Builder
-		for _, e := range chatOf(`,"stream":true`).on(t, s).events(t) {
-			if _, rest, ok := strings.Cut(e.data, `"content":"`); ok {
-				text, _, _ := strings.Cut(rest, `"`)
-				streamed.WriteString(text)
-			}
-		}
-		if streamed.String() != whole {
-			t.Errorf("%q\n%q", streamed.String(), whole)
+		if streamed := texts(t, deltas(t, chatOf(`,"stream":true`).on(t, s)), "content"); streamed != whole {
+			t.Errorf("%q\n%q", streamed, whole)
 		}
 	})
 }
@@ -115,7 +109,8 @@ func tokensOf(t testing.TB, a answered) (prompt, completion int) {
 }
 
 func TestWhatLimitsAnAnswer(t *testing.T) {
-	inBubble(t, Config{MaxModelLen: 500}, func(t *testing.T, s *Server) {
+	inBubble(t, Config{MaxModelLen: 500}, func(b bubble) {
+		t, s := b.T, b.server
 		_, natural := tokensOf(t, chatOf("").on(t, s))
 		for _, tt := range []struct {
 			name   string
@@ -142,7 +137,8 @@ func TestWhatLimitsAnAnswer(t *testing.T) {
 }
 
 func TestStopStrings(t *testing.T) {
-	inBubble(t, Config{}, func(t *testing.T, s *Server) {
+	inBubble(t, Config{}, func(b bubble) {
+		t, s := b.T, b.server
 		whole := content(t, chatOf(`,"max_tokens":40,"ignore_eos":true`).on(t, s))
 		word := whole[8:12] // the third
 		for _, tt := range []struct{ rest, text string }{
@@ -153,23 +149,19 @@ func TestStopStrings(t *testing.T) {
 			{`"stop":"nosuch"`, whole},
 		} {
 			for _, stream := range []string{"", `,"stream":true`} {
-				a := chatOf(`,"max_tokens":40,"ignore_eos":true,` + tt.rest + stream).on(t, s)
+				a := chatOf(`,"max_tokens":40,"ignore_eos":true,`+tt.rest+stream).on(t, s)
 				got := ""
 				if stream == "" {
 					got = content(t, a)
 				} else {
-					for _, e := range a.events(t) {
-						_, rest, _ := strings.Cut(e.data, `"content":"`)
-						text, _, _ := strings.Cut(rest, `"`)
-						got += text
-					}
+					got = texts(t, deltas(t, a), "content")
 				}
 				if got != tt.text {
 					t.Errorf("%s%s: %q, not %q", tt.rest, stream, got, tt.text)
 				}
 			}
 		}
-		if a := chatOf(`,"max_tokens":40,"ignore_eos":true,"min_tokens":10,"stop":"` + word + `"`).on(t, s); content(t, a) == whole[:8] {
+		if a := chatOf(`,"max_tokens":40,"ignore_eos":true,"min_tokens":10,"stop":"`+word+`"`).on(t, s); content(t, a) == whole[:8] {
 			t.Error("it stops before min_tokens")
 		}
 	})
@@ -177,7 +169,8 @@ func TestStopStrings(t *testing.T) {
 
 func TestAClientThatGoesFreesItsPlaceAtOnce(t *testing.T) {
 	for _, stream := range []string{"", `,"stream":true`} {
-		inBubble(t, Config{MaxNumSeqs: 1}, func(t *testing.T, s *Server) {
+		inBubble(t, Config{MaxNumSeqs: 1}, func(b bubble) {
+			t, s := b.T, b.server
 			gone := make(map[string]bool)
 			var mu sync.Mutex
 			start := func(name string) context.CancelFunc {
@@ -186,7 +179,7 @@ func TestAClientThatGoesFreesItsPlaceAtOnce(t *testing.T) {
 					defer func() {
 						mu.Lock()
 						defer mu.Unlock()
-						gone[name] = recover() == http.ErrAbortHandler
+						gone[name] = aborted(recover())
 					}()
 					chatOf(`,"ignore_eos":true`+stream).with(ctx, s)
 				}()
@@ -223,7 +216,8 @@ func TestAClientThatGoesFreesItsPlaceAtOnce(t *testing.T) {
 
 func TestAFullQueueIs503(t *testing.T) {
 	for _, stream := range []string{"", `,"stream":true`} {
-		inBubble(t, Config{Profile: "tiny-cpu", MaxQueuedReqs: 4}, func(t *testing.T, s *Server) {
+		inBubble(t, Config{Profile: "tiny-cpu", MaxQueuedReqs: 4}, func(b bubble) {
+			t, s := b.T, b.server
 			answers := make([]answered, 14)
 			var all sync.WaitGroup
 			for i := range answers {
@@ -257,7 +251,8 @@ func TestAFullQueueIs503(t *testing.T) {
 }
 
 func TestABacklogOfPromptsIs503(t *testing.T) {
-	inBubble(t, Config{MaxNumSeqs: 1, MaxQueuedTokens: 5}, func(t *testing.T, s *Server) {
+	inBubble(t, Config{MaxNumSeqs: 1, MaxQueuedTokens: 5}, func(b bubble) {
+		t, s := b.T, b.server
 		var all sync.WaitGroup
 		for i, want := range []int{http.StatusOK, http.StatusOK, http.StatusServiceUnavailable} { // runs, waits, is refused
 			all.Go(func() {
@@ -278,7 +273,8 @@ func TestAFullCachePreemptsAndLosesNothing(t *testing.T) {
 		return request{path: completionPath, body: fmt.Sprintf(`{"prompt":"%d","max_tokens":200,"ignore_eos":true}`, i)}
 	}
 	run := func(blocks int) (texts []string, preemptions float64) {
-		inBubble(t, Config{KVBlocks: blocks, MaxModelLen: 300}, func(t *testing.T, s *Server) {
+		inBubble(t, Config{KVBlocks: blocks, MaxModelLen: 300}, func(b bubble) {
+			t, s := b.T, b.server
 			texts = make([]string, 4)
 			var all sync.WaitGroup
 			for i := range texts {
@@ -308,7 +304,8 @@ func TestItsQueueGoesByPriority(t *testing.T) {
 		{"fcfs", []string{"5", "1", "header", "-3"}},
 		{"priority", []string{"header", "-3", "1", "5"}},
 	} {
-		inBubble(t, Config{MaxNumSeqs: 1, Scheduling: tt.scheduling}, func(t *testing.T, s *Server) {
+		inBubble(t, Config{MaxNumSeqs: 1, Scheduling: tt.scheduling}, func(b bubble) {
+			t, s := b.T, b.server
 			var order []string
 			var all sync.WaitGroup
 			send := func(name string, rq request) {
@@ -339,7 +336,8 @@ func TestAPromptThatIsKnownIsCached(t *testing.T) {
 	details := func(t *testing.T, s *Server, more string) any {
 		return at(t, request{path: completionPath, body: fmt.Sprintf(long, more)}.on(t, s).decode(t), "usage", "prompt_tokens_details")
 	}
-	inBubble(t, Config{PromptTokensDetails: true}, func(t *testing.T, s *Server) {
+	inBubble(t, Config{PromptTokensDetails: true}, func(b bubble) {
+		t, s := b.T, b.server
 		for i, tt := range []struct {
 			more string
 			want float64
@@ -351,7 +349,8 @@ func TestAPromptThatIsKnownIsCached(t *testing.T) {
 		wantSample(t, s, "vllm:prefix_cache_hits_total", 192)
 		wantSample(t, s, "vllm:prefix_cache_queries_total", 500)
 	})
-	inBubble(t, Config{}, func(t *testing.T, s *Server) {
+	inBubble(t, Config{}, func(b bubble) {
+		t, s := b.T, b.server
 		if got := details(t, s, ""); got != nil {
 			t.Errorf("details without the flag: %v", got)
 		}
@@ -364,7 +363,8 @@ func TestTimeIsTheModels(t *testing.T) {
 	want := 4700*time.Microsecond + (7050*time.Microsecond + 10*19500*time.Nanosecond) +
 		2*(7050*time.Microsecond+25400*time.Nanosecond) + 23*47*time.Nanosecond
 	for _, speed := range []int{1, 2, 10} {
-		inBubble(t, Config{Speed: float64(speed)}, func(t *testing.T, s *Server) {
+		inBubble(t, Config{Speed: float64(speed)}, func(b bubble) {
+			t, s := b.T, b.server
 			began := time.Now()
 			chatOf(`,"max_tokens":3`).on(t, s)
 			took := time.Since(began)
@@ -376,14 +376,21 @@ func TestTimeIsTheModels(t *testing.T) {
 }
 
 func TestAKeyGuardsWhatVLLMGuards(t *testing.T) {
-	inBubble(t, Config{APIKey: "secret", Everything: true}, func(t *testing.T, s *Server) {
+	inBubble(t, Config{APIKey: "secret", Everything: true}, func(b bubble) {
+		t, s := b.T, b.server
 		for _, tt := range []struct {
 			rq   request
 			open bool
 		}{
-			{request{path: "/v1/models"}, false}, {request{path: "/v1/nosuch"}, false}, {request{path: "/v2/rerank", body: "{}"}, false},
-			{request{path: "/health"}, true}, {request{path: "/metrics"}, true}, {request{path: "/tokenize", body: "{}"}, true},
-			{request{path: "/rerank", body: "{}"}, true}, {request{path: "/nosuch"}, true}, {request{method: "OPTIONS", path: chatPath}, true},
+			{request{path: "/v1/models"}, false},
+			{request{path: "/v1/nosuch"}, false},
+			{request{path: "/v2/rerank", body: "{}"}, false},
+			{request{path: "/health"}, true},
+			{request{path: "/metrics"}, true},
+			{request{path: "/tokenize", body: "{}"}, true},
+			{request{path: "/rerank", body: "{}"}, true},
+			{request{path: "/nosuch"}, true},
+			{request{method: "OPTIONS", path: chatPath}, true},
 		} {
 			for header, name := range map[string]string{
 				"": "Authorization", "Bearer wrong": "Authorization", "bearer secret": "Authorization", "BEARER secret": "Authorization", "secret": "X-Api-Key",
@@ -404,7 +411,8 @@ func TestAKeyGuardsWhatVLLMGuards(t *testing.T) {
 }
 
 func TestIdentifiersAreTheClients(t *testing.T) {
-	inBubble(t, Config{Everything: true}, func(t *testing.T, s *Server) {
+	inBubble(t, Config{Everything: true}, func(b bubble) {
+		t, s := b.T, b.server
 		for _, tt := range []struct{ path, body, want string }{
 			{chatPath, "{" + hello + `,"max_tokens":1}`, "chatcmpl-mine"},
 			{completionPath, `{"prompt":"a"}`, "cmpl-mine"},

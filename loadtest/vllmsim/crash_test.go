@@ -45,7 +45,8 @@ func TestTheEngineDiesInTheMiddle(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inBubble(t, Config{MaxNumSeqs: 1}, func(t *testing.T, s *Server) {
+			inBubble(t, Config{MaxNumSeqs: 1}, func(b bubble) {
+				t, s := b.T, b.server
 				rec := httptest.NewRecorder()
 				var cut any
 				var all sync.WaitGroup
@@ -83,7 +84,8 @@ func TestTheEngineDiesInTheMiddle(t *testing.T) {
 }
 
 func TestOutOfMemoryKillsAndRecoverStartsAgain(t *testing.T) {
-	inBubble(t, Config{KVBlocks: 20, MaxModelLen: 4000, CrashOnOOM: true, PromptTokensDetails: true}, func(t *testing.T, s *Server) {
+	inBubble(t, Config{KVBlocks: 20, MaxModelLen: 4000, CrashOnOOM: true, PromptTokensDetails: true}, func(b bubble) {
+		t, s := b.T, b.server
 		fits := request{path: completionPath, body: `{"prompt":"` + strings.Repeat("word", 100) + `","max_tokens":1}`}
 		fits.on(t, s)
 		if got := at(t, fits.on(t, s).decode(t), "usage", "prompt_tokens_details", "cached_tokens"); got != 96.0 {
@@ -96,7 +98,7 @@ func TestOutOfMemoryKillsAndRecoverStartsAgain(t *testing.T) {
 		synctest.Wait()
 		func() {
 			defer func() {
-				if recover() != http.ErrAbortHandler {
+				if !aborted(recover()) {
 					t.Error("a dead server answers")
 				}
 			}()

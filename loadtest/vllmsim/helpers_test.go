@@ -3,6 +3,7 @@ package vllmsim
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -40,9 +41,15 @@ type request struct {
 	body   string
 }
 
+// bubble is a test and an emulator within a bubble.
+type bubble struct {
+	*testing.T
+	server *Server
+}
+
 // inBubble runs f with an emulator in a bubble of fake time, where a token is never
 // late. Requests go to its handler without a socket.
-func inBubble(t *testing.T, cfg Config, f func(t *testing.T, s *Server)) {
+func inBubble(t *testing.T, cfg Config, f func(bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s, err := New(cfg)
@@ -50,12 +57,39 @@ func inBubble(t *testing.T, cfg Config, f func(t *testing.T, s *Server)) {
 			t.Fatal(err)
 		}
 		defer s.Stop()
-		f(t, s)
+		f(bubble{t, s})
 	})
 }
 
 // on sends the request to a handler and waits for the answer.
-func (rq request) on(t testing.TB, s *Server) answered { return rq.with(t.Context(), s) }
+func (rq request) on(t testing.TB, s *Server) answered {
+	t.Helper()
+	return rq.with(t.Context(), s)
+}
+
+// aborted reports whether a handler panicked as net/http offers to close a connection.
+func aborted(recovered any) bool {
+	err, ok := recovered.(error)
+	return ok && errors.Is(err, http.ErrAbortHandler)
+}
+
+// texts joins what each chunk of a chat says at a path, where it says something.
+func texts(t testing.TB, chunks []map[string]any, path ...any) string {
+	t.Helper()
+	var out strings.Builder
+	for _, c := range chunks {
+		if list, ok := c["choices"].([]any); !ok || len(list) == 0 {
+			continue
+		}
+		delta, _ := at(t, c, "choices", 0, "delta").(map[string]any)
+		if _, ok := delta[path[0].(string)]; !ok {
+			continue
+		}
+		s, _ := at(t, delta, path...).(string)
+		out.WriteString(s)
+	}
+	return out.String()
+}
 
 func (rq request) with(ctx context.Context, s *Server) answered {
 	rec := httptest.NewRecorder()

@@ -15,7 +15,8 @@ import (
 )
 
 func TestHeadersComeBeforeTheFirstToken(t *testing.T) {
-	inBubble(t, Config{MaxNumSeqs: 1}, func(t *testing.T, s *Server) {
+	inBubble(t, Config{MaxNumSeqs: 1}, func(b bubble) {
+		t, s := b.T, b.server
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		recs := []*httptest.ResponseRecorder{httptest.NewRecorder(), httptest.NewRecorder()}
@@ -54,7 +55,8 @@ func deltas(t *testing.T, a answered) []map[string]any {
 }
 
 func TestAStreamTellsEveryTokenAndItsUsage(t *testing.T) {
-	inBubble(t, Config{}, func(t *testing.T, s *Server) {
+	inBubble(t, Config{}, func(b bubble) {
+		t, s := b.T, b.server
 		chunks := deltas(t, chatOf(`,"max_tokens":5,"ignore_eos":true,"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true}`).on(t, s))
 		var counts []float64
 		fingerprints := 0
@@ -76,7 +78,8 @@ func TestAStreamTellsEveryTokenAndItsUsage(t *testing.T) {
 }
 
 func TestChoicesInterleave(t *testing.T) {
-	inBubble(t, Config{}, func(t *testing.T, s *Server) {
+	inBubble(t, Config{}, func(b bubble) {
+		t, s := b.T, b.server
 		a := request{path: completionPath, body: `{"prompt":["a","b"],"n":2,"max_tokens":3,"ignore_eos":true,"stream":true}`}.on(t, s)
 		var order []float64
 		ends := 0
@@ -108,23 +111,17 @@ func (w slowWriter) Write(p []byte) (int, error) {
 }
 
 func TestASlowReaderFindsSeveralTokensInOneEvent(t *testing.T) {
-	inBubble(t, Config{}, func(t *testing.T, s *Server) {
+	inBubble(t, Config{}, func(b bubble) {
+		t, s := b.T, b.server
 		fast := chatOf(`,"max_tokens":100,"ignore_eos":true,"stream":true`)
 		rec := httptest.NewRecorder()
 		s.Handler().ServeHTTP(slowWriter{rec, 50 * time.Millisecond}, fast.make(t.Context()))
 		slow := answered{rec.Code, rec.Header(), rec.Body.String()}
-		a, b := deltas(t, fast.on(t, s)), deltas(t, slow)
-		if len(a) != 101 || len(b) > 20 || len(b) < 10 {
-			t.Errorf("%d events for a fast reader, %d for a slow one", len(a), len(b))
+		a, late := deltas(t, fast.on(t, s)), deltas(t, slow)
+		if len(a) != 101 || len(late) > 20 || len(late) < 10 {
+			t.Errorf("%d events for a fast reader, %d for a slow one", len(a), len(late))
 		}
-		text := func(chunks []map[string]any) (out string) {
-			for _, c := range chunks {
-				s, _ := at(t, c, "choices", 0, "delta", "content").(string)
-				out += s
-			}
-			return out
-		}
-		if text(a) != text(b) {
+		if texts(t, a, "content") != texts(t, late, "content") {
 			t.Error("they read something else")
 		}
 	})
@@ -153,16 +150,19 @@ func TestTheEventsOfTheOtherAPIs(t *testing.T) {
 		want []string
 	}{
 		{
-			"messages", request{path: "/v1/messages", body: "{" + hello + `,"model":"emulated","max_tokens":5,"stream":true}`},
+			"messages",
+			request{path: "/v1/messages", body: "{" + hello + `,"model":"emulated","max_tokens":5,"stream":true}`},
 			[]string{"message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop"},
 		},
 		{
-			"messages, a tool", request{path: "/v1/messages", body: "{" + hello + `,"model":"emulated","max_tokens":500,"stream":true,` +
+			"messages, a tool",
+			request{path: "/v1/messages", body: "{" + hello + `,"model":"emulated","max_tokens":500,"stream":true,` +
 				`"tool_choice":{"type":"any"},"tools":[{"name":"weather","input_schema":{"type":"object"}}]}`},
 			[]string{"message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop"},
 		},
 		{
-			"responses", request{path: "/v1/responses", body: `{"input":"hi","max_output_tokens":5,"stream":true}`},
+			"responses",
+			request{path: "/v1/responses", body: `{"input":"hi","max_output_tokens":5,"stream":true}`},
 			[]string{
 				"response.created", "response.in_progress", "response.output_item.added", "response.content_part.added",
 				"response.output_text.delta", "response.output_text.done", "response.content_part.done", "response.output_item.done",
@@ -170,7 +170,8 @@ func TestTheEventsOfTheOtherAPIs(t *testing.T) {
 			},
 		},
 		{
-			"responses, a tool", request{path: "/v1/responses", body: `{"input":"hi","stream":true,"tool_choice":"required",` +
+			"responses, a tool",
+			request{path: "/v1/responses", body: `{"input":"hi","stream":true,"tool_choice":"required",` +
 				`"tools":[{"type":"function","name":"weather",` + strictTool + `}]}`},
 			[]string{
 				"response.created", "response.in_progress", "response.output_item.added", "response.function_call_arguments.delta",
@@ -179,7 +180,8 @@ func TestTheEventsOfTheOtherAPIs(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inBubble(t, Config{Tools: true}, func(t *testing.T, s *Server) {
+			inBubble(t, Config{Tools: true}, func(b bubble) {
+				t, s := b.T, b.server
 				a := tt.rq.on(t, s)
 				if d := cmp.Diff(tt.want, eventNames(t, a)); d != "" {
 					t.Error(d)
@@ -205,19 +207,15 @@ func TestToolsAreCalled(t *testing.T) {
 		{"required, but cut", tool + `,"tool_choice":"required","max_tokens":9`, "length", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inBubble(t, Config{Tools: true}, func(t *testing.T, s *Server) {
+			inBubble(t, Config{Tools: true}, func(b bubble) {
+				t, s := b.T, b.server
 				choice := at(t, chatOf(tt.rest).on(t, s).decode(t), "choices", 0)
 				calls, _ := at(t, choice, "message", "tool_calls").([]any)
 				if got := at(t, choice, "finish_reason"); got != tt.reason || (len(calls) == 1) != tt.called {
 					t.Fatalf("%v: %v", got, choice)
 				}
-				streamed, args := deltas(t, chatOf(tt.rest+`,"stream":true`).on(t, s)), ""
-				for _, c := range streamed {
-					if list, ok := at(t, c, "choices", 0, "delta", "tool_calls").([]any); ok {
-						s, _ := at(t, list, 0, "function", "arguments").(string)
-						args += s
-					}
-				}
+				streamed := deltas(t, chatOf(tt.rest+`,"stream":true`).on(t, s))
+				args := texts(t, streamed, "tool_calls", 0, "function", "arguments")
 				if got := at(t, streamed[len(streamed)-1], "choices", 0, "finish_reason"); got != tt.reason {
 					t.Errorf("streamed: %v", got)
 				}
@@ -235,7 +233,8 @@ func TestToolsAreCalled(t *testing.T) {
 			})
 		})
 	}
-	inBubble(t, Config{}, func(t *testing.T, s *Server) {
+	inBubble(t, Config{}, func(b bubble) {
+		t, s := b.T, b.server
 		if a := chatOf(tool).on(t, s); a.status != http.StatusBadRequest || !strings.Contains(a.body, "--enable-auto-tool-choice") {
 			t.Errorf("auto without a parser: %d %s", a.status, a.body)
 		}

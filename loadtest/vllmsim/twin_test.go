@@ -59,7 +59,8 @@ func TestAnswersAreWhatVLLMAnswered(t *testing.T) {
 				t.Fatalf("%d answers are recorded for %d requests", len(want), len(tt.twins))
 			}
 			for i, tw := range tt.twins {
-				inBubble(t, tt.cfg, func(t *testing.T, s *Server) {
+				inBubble(t, tt.cfg, func(b bubble) {
+					t, s := b.T, b.server
 					got := tw.digest(t, tw.on(t, s))
 					if d := cmp.Diff(want[i], got); d != "" {
 						t.Errorf("%d: %s %.300s\n-vLLM +ours:\n%s", i, tw.path, tw.body, d)
@@ -86,10 +87,14 @@ func readRecord(t *testing.T, name string) []map[string]any {
 }
 
 // TestTwinGeneration asks a real server that generates.
-func TestTwinGeneration(t *testing.T) { compareTwins(t, "VLLM_URL", "generation", generator(), generationTwins()) }
+func TestTwinGeneration(t *testing.T) {
+	compareTwins(t, "VLLM_URL", "generation", generator(), generationTwins())
+}
 
 // TestTwinPooling asks a real server that embeds.
-func TestTwinPooling(t *testing.T) { compareTwins(t, "VLLM_POOLING_URL", "pooling", pooler(), poolingTwins()) }
+func TestTwinPooling(t *testing.T) {
+	compareTwins(t, "VLLM_POOLING_URL", "pooling", pooler(), poolingTwins())
+}
 
 func compareTwins(t *testing.T, variable, record string, cfg Config, twins []twin) {
 	t.Helper()

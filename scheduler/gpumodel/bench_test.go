@@ -8,13 +8,15 @@ import (
 
 // decoding is an engine with so many sequences that decode for ever.
 func decoding(b *testing.B, n int) *Engine {
+	b.Helper()
 	p := H100()
 	p.KVTokens, p.MaxModelLen = math.MaxInt32/16*16, math.MaxInt32
 	e := newEngine(b, Config{Profile: p})
 	for i := range n {
 		add(b, e, Request{ID: uint64(i), Prompt: 100, Output: math.MaxInt32/n - 200})
 	}
-	e.Step()
+	for e.Step().Prefill > 0 {
+	}
 	return e
 }
 
