@@ -139,13 +139,13 @@ func (l *Lease) serve(ctx context.Context, t *term, lead func(context.Context, s
 	l.until.Store(0)
 	cancel()
 	<-returned
+	l.cfg.OnChange(false) // before anybody else may say that it leads
 	if err != nil {
 		log.WarnContext(ctx, "lost the lease", slog.Any("error", err))
 	} else {
 		t.orderly = ctx.Err() != nil
 		l.release(ctx, t, log)
 	}
-	l.cfg.OnChange(false)
 }
 
 // keep renews until the lease is lost; nil: it is still ours, and not needed any

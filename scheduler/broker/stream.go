@@ -36,6 +36,7 @@ var (
 // JetStream's error codes, as its errors.json numbers them.
 const (
 	codeNotFound        jetstream.ErrorCode = 10043 // no message with that sequence
+	codeDeleteFailed    jetstream.ErrorCode = 10057
 	codeStoreFailed     jetstream.ErrorCode = 10077 // a bound of the stream
 	codeAccountResource jetstream.ErrorCode = 10002
 	codeNoResources     jetstream.ErrorCode = 10023

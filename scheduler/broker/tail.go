@@ -77,7 +77,7 @@ func (t *tail) read(ctx context.Context) error {
 			}
 			expect++
 		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded): // quiet for a moment
-			if err := t.ask(ctx, cons); err != nil {
+			if err := t.ask(ctx, cons, expect); err != nil {
 				return err
 			}
 		default:
@@ -137,7 +137,7 @@ func (t *tail) take(m jetstream.Msg, expect uint64) error {
 
 // ask finds out that all is loaded where no message says so: the stream may be
 // empty, or its last entries were deleted while it was read.
-func (t *tail) ask(ctx context.Context, cons jetstream.Consumer) error {
+func (t *tail) ask(ctx context.Context, cons jetstream.Consumer, expect uint64) error {
 	if t.loaded == nil {
 		return nil
 	}
@@ -147,7 +147,7 @@ func (t *tail) ask(ctx context.Context, cons jetstream.Consumer) error {
 	if err != nil {
 		return err
 	}
-	if info.NumPending == 0 && info.Delivered.Stream < t.next {
+	if info.NumPending == 0 && info.Delivered.Consumer < expect { // and nothing is under way
 		t.done()
 	}
 	return nil

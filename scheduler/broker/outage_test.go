@@ -1,0 +1,133 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fairlane/scheduler"
+)
+
+// The server goes away and comes back: the tail goes on where it was, nothing
+// twice; the bus and the state of the broker know of it.
+func TestARestartOfTheServer(t *testing.T) {
+	n := startServer(t)
+	changes := make(chan error, 16)
+	b := openBroker(t, Config{URL: n.url(), Changed: func(err error) { changes <- err }})
+	s := openStream(t, b, StreamConfig{})
+	ch := follow(t, s, 1)
+	expect(t, ch, "loaded")
+	publish(t, s, entry("before", "u"))
+	expect(t, ch, "before")
+	stopLater(t)(b.Bus().ServeProxy("px", newFakeProxy()))
+
+	n.stop()
+	if err := take(t, changes, "the news of the outage"); err == nil || b.Up() == nil {
+		t.Errorf("down: %v, up: %v", err, b.Up())
+	}
+	if err := b.Bus().Proxy("elsewhere").Frame(everyFrame()[1]); err == nil {
+		t.Error("a frame was kept for later")
+	}
+	answer := make(chan error, 1)
+	b.Bus().Worker("elsewhere").Grant(sampleGrant(1), func(err error) { answer <- err })
+	if err := take(t, answer, "the answer"); !errors.Is(err, scheduler.ErrNoResponder) {
+		t.Errorf("a grant without a connection: %v", err)
+	}
+	n.start()
+	if err := take(t, changes, "the news of the end"); err != nil || b.Up() != nil {
+		t.Errorf("back: %v, up: %v", err, b.Up())
+	}
+	publish(t, s, entry("after", "u"))
+	expect(t, ch, "after")
+	other := openBroker(t, Config{URL: n.url()})
+	if err := other.Bus().Proxy("px").Ping(t.Context()); err != nil {
+		t.Errorf("a proxy is not found after the outage: %v", err)
+	}
+}
+
+// A publish during an outage waits for its end, and not longer than its deadline.
+func TestPublishOverAnOutage(t *testing.T) {
+	n := startServer(t)
+	b := openBroker(t, Config{URL: n.url()})
+	s := openStream(t, b, StreamConfig{})
+	n.stop()
+	late := entry("late", "u")
+	late.Deadline = time.Now().Add(100 * time.Millisecond)
+	if _, err := s.Publish(t.Context(), late); err == nil || errors.Is(err, scheduler.ErrFull) {
+		t.Errorf("published to nobody: %v", err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Publish(context.WithoutCancel(t.Context()), entry("patient", "u"))
+		done <- err
+	}()
+	n.start()
+	if err := take(t, done, "the publish"); err != nil {
+		t.Errorf("the publish did not outlast the outage: %v", err)
+	}
+	expect(t, follow(t, s, 1), "patient", "loaded")
+}
+
+func TestAStoreThatWasClosedIsOpenedAgain(t *testing.T) {
+	changes := make(chan error, 16)
+	b := openBroker(t, Config{Dir: t.TempDir(), Changed: func(err error) { changes <- err }})
+	s := openStream(t, b, StreamConfig{})
+	publish(t, s, entry("kept", "u"))
+	if err := b.server.nats.ShutdownJetStream(); err != nil { // as after a full disk
+		t.Fatal(err)
+	}
+	if err := take(t, changes, "the news of the end"); err == nil {
+		t.Error("nothing is wrong")
+	}
+	if err := take(t, changes, "the news of the return"); err != nil {
+		t.Error(err)
+	}
+	publish(t, s, entry("new", "u"))
+	expect(t, follow(t, s, 1), "kept", "new", "loaded")
+}
+
+func TestDeletesAreRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries := map[uint64]int{}
+		done := make(chan uint64, 3)
+		gate := make(chan struct{}, 1) // guards tries
+		gate <- struct{}{}
+		d := newDeletes(func(_ context.Context, seq uint64) error {
+			<-gate
+			defer func() { gate <- struct{}{} }()
+			if tries[seq]++; tries[seq] < 5 {
+				return errTest
+			}
+			done <- seq
+			return nil
+		}, Config{}.withDefaults().Logger)
+		for seq := range uint64(3) {
+			d.add(seq)
+		}
+		for range 3 {
+			<-done
+		}
+		d.close(time.Now().Add(time.Second))
+		d.add(4)
+		synctest.Wait()
+		if len(tries) != 3 || tries[0] != 5 {
+			t.Errorf("tries: %v", tries)
+		}
+	})
+}
+
+func TestDeletesGiveUpAtTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeletes(func(context.Context, uint64) error { return errTest }, Config{}.withDefaults().Logger)
+		for seq := range uint64(100) {
+			d.add(seq)
+		}
+		began := time.Now()
+		d.close(began.Add(2 * time.Second))
+		if took := time.Since(began); took != 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
