@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -184,14 +185,18 @@ func script(t *testing.T, accept ...func(c net.Conn, r *bufio.Reader)) *Backend 
 	t.Helper()
 	m := newMemory()
 	go func() {
+		var all sync.WaitGroup
 		defer m.Close()
+		defer all.Wait()
 		for _, f := range accept {
 			c, err := m.Accept()
 			if err != nil {
 				return
 			}
-			f(c, bufio.NewReader(c))
-			_ = c.Close()
+			all.Go(func() {
+				f(c, bufio.NewReader(c))
+				_ = c.Close()
+			})
 		}
 	}()
 	b, err := New(Config{URL: "http://gpu", Dial: m.dial})
@@ -225,7 +230,7 @@ func call(t *testing.T, b *Backend) (string, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	synctest.Wait() // so that the connection is kept
+	<-time.After(time.Millisecond) // so that the connection is kept
 	return string(body), err
 }
 
@@ -238,6 +243,26 @@ func TestAKeptConnectionThatWasClosedCostsNothing(t *testing.T) {
 			if got, err := call(t, b); got != "ok" || err != nil {
 				t.Errorf("got %q, %v", got, err)
 			}
+		}
+	})
+}
+
+func TestWhereOneConnectionWasClosedTheOthersWereToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slowly := func(c net.Conn, r *bufio.Reader) {
+			read(r)
+			<-time.After(time.Second)
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			read(r)
+		}
+		b := script(t, slowly, slowly, slowly, take)
+		var first sync.WaitGroup
+		for range 3 {
+			first.Go(func() { _, _ = call(t, b) })
+		}
+		first.Wait()
+		if got, err := call(t, b); got != "ok" || err != nil {
+			t.Errorf("got %q, %v", got, err)
 		}
 	})
 }

@@ -126,11 +126,11 @@ func TestASlowAnswerIsNoDeathAtOnce(t *testing.T) {
 		// One good answer in between, and the count begins anew.
 		for range 2 * patience {
 			e.set(func(e *engine) { e.health = silent })
-			b.Look(t.Context())
-			e.set(func(e *engine) { e.health = nil })
 			if !b.Look(t.Context()).Up {
 				t.Fatal("down after one slow answer")
 			}
+			e.set(func(e *engine) { e.health = nil })
+			b.Look(t.Context())
 		}
 	})
 }

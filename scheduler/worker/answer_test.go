@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -258,6 +259,7 @@ func TestAConnectionThatWasClosedIsNoDeath(t *testing.T) {
 }
 
 func TestTimeouts(t *testing.T) {
+	var hung atomic.Bool // the backend's /health
 	late := fault{Kind: scheduler.EventFault, Sent: true, Final: true, Code: scheduler.CodeBackendTimeout}
 	headers := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -276,6 +278,10 @@ func TestTimeouts(t *testing.T) {
 		{"the first byte just in time", true, then(headers, after(9*time.Second), sse(textChunk), after(4*time.Second), sse(done)), 13 * time.Second, fault{Kind: scheduler.EventEnd, Sent: true}, "end completed"},
 		{"half an event, and then nothing", true, then(sse("data: "), silence), 5 * time.Second, late, ""},
 		{"silence in the middle", true, then(sse(textChunk), silence), 5 * time.Second, fault{Kind: scheduler.EventEnd, Sent: true}, "err backend_timeout failed"},
+		{"silence of one that is not well either", true, func(w http.ResponseWriter, r *http.Request) {
+			hung.Store(true)
+			then(sse(textChunk), silence)(w, r)
+		}, 5 * time.Second, fault{Kind: scheduler.EventEnd, Sent: true}, "err backend_timeout failed"},
 		{"slow, but never silent", true, func(w http.ResponseWriter, r *http.Request) {
 			for range 10 {
 				then(sse(textChunk), after(4*time.Second))(w, r)
@@ -294,6 +300,14 @@ func TestTimeouts(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := build(t, nil)
+				hung.Store(false)
+				h.engine.set(func(e *engine) {
+					e.health = func(w http.ResponseWriter, r *http.Request) {
+						if hung.Load() {
+							silence(w, r)
+						}
+					}
+				})
 				began := time.Now()
 				ev, story := h.serve(tc.answer, func(g *scheduler.Grant) { g.Entry.Stream = tc.stream })
 				if diff := cmp.Diff(tc.want, faultOf(ev)); diff != "" {

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"fairlane/scheduler"
+	"fairlane/scheduler/vllm"
 )
 
 func TestCancel(t *testing.T) {
@@ -68,6 +70,28 @@ func TestCancel(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A client that leaves before there is a connection has cost nothing.
+func TestACancelBeforeTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, nil)
+		hangs := func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		if err := h.fleet.Apply("main", []vllm.Config{{URL: gpu, APIKey: "other", Dial: hangs}}); err != nil {
+			t.Fatal(err)
+		}
+		g := h.grant(nil)
+		synctest.Wait()
+		if err := h.w.Cancel(t.Context(), g.Entry.ID, g.Fence); err != nil {
+			t.Error(err)
+		}
+		if ev := <-h.leader.ended; ev.Kind != scheduler.EventCancelled || ev.Sent {
+			t.Errorf("got %+v", ev)
+		}
+	})
 }
 
 func TestCancelOfWhatIsNotThere(t *testing.T) {

@@ -43,7 +43,7 @@ type pings struct {
 
 func (p *pings) round(ctx context.Context) {
 	byProxy := p.w.byProxy()
-	maps.DeleteFunc(p.by, func(proxy string, q *ping) bool { return byProxy[proxy] == nil && !q.busy.Load() })
+	maps.DeleteFunc(p.by, func(proxy string, _ *ping) bool { return byProxy[proxy] == nil })
 	for proxy, attempts := range byProxy {
 		for _, a := range attempts {
 			a.keepAlive()

@@ -54,7 +54,11 @@ func TestAnEndIsToldUntilALeaderHearsIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := build(t, nil)
-				h.engine.answer = then(sse(textChunk), after(time.Second), sse(textChunk, done))
+				var answer []http.HandlerFunc
+				for range 10 {
+					answer = append(answer, sse(textChunk), after(time.Second))
+				}
+				h.engine.answer = then(append(answer, sse(done))...)
 				h.leader.set(func(l *leader) { l.away = away })
 				g := h.grant(nil)
 				<-time.After(30 * time.Second)
@@ -63,7 +67,7 @@ func TestAnEndIsToldUntilALeaderHearsIt(t *testing.T) {
 				}
 				h.leader.set(func(l *leader) { l.away, l.heard, l.events = nil, nil, nil })
 				ev := <-h.leader.ended
-				if ev.Fence != g.Fence || ev.Outcome != scheduler.Completed || ev.Usage.Output != 2 {
+				if ev.Fence != g.Fence || ev.Outcome != scheduler.Completed || ev.Usage.Output != 10 {
 					t.Errorf("got %+v", ev)
 				}
 				synctest.Wait()
