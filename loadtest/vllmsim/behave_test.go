@@ -150,7 +150,7 @@ func TestStopStrings(t *testing.T) {
 		} {
 			for _, stream := range []string{"", `,"stream":true`} {
 				a := chatOf(`,"max_tokens":40,"ignore_eos":true,`+tt.rest+stream).on(t, s)
-				got := ""
+				var got string
 				if stream == "" {
 					got = content(t, a)
 				} else {
@@ -307,11 +307,14 @@ func TestItsQueueGoesByPriority(t *testing.T) {
 		inBubble(t, Config{MaxNumSeqs: 1, Scheduling: tt.scheduling}, func(b bubble) {
 			t, s := b.T, b.server
 			var order []string
+			var mu sync.Mutex
 			var all sync.WaitGroup
 			send := func(name string, rq request) {
 				all.Go(func() {
 					rq.on(t, s)
-					order = append(order, name) // one after the other: there is one place
+					mu.Lock()
+					defer mu.Unlock()
+					order = append(order, name)
 				})
 				pass(100 * time.Millisecond)
 			}
@@ -334,6 +337,7 @@ func TestItsQueueGoesByPriority(t *testing.T) {
 func TestAPromptThatIsKnownIsCached(t *testing.T) {
 	long := `{"prompt":"` + strings.Repeat("word", 100) + `","max_tokens":1%s}`
 	details := func(t *testing.T, s *Server, more string) any {
+		t.Helper()
 		return at(t, request{path: completionPath, body: fmt.Sprintf(long, more)}.on(t, s).decode(t), "usage", "prompt_tokens_details")
 	}
 	inBubble(t, Config{PromptTokensDetails: true}, func(b bubble) {

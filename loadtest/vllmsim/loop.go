@@ -137,7 +137,7 @@ func (l *loop) started(now time.Time) {
 // deliver tells the jobs what the step that is over has done.
 func (l *loop) deliver(now time.Time) {
 	l.metrics.step(l.step)
-	for _, ev := range l.step.Events {
+	for i, ev := range l.step.Events {
 		p, ok := l.places[ev.ID]
 		if !ok {
 			continue // aborted while the step ran
@@ -146,6 +146,9 @@ func (l *loop) deliver(now time.Time) {
 		switch ev.Kind {
 		case gpumodel.Token:
 			l.metrics.token(s, now)
+			if i+1 < len(l.step.Events) && l.step.Events[i+1].ID == ev.ID {
+				continue // the last token and the end are one piece of news
+			}
 		case gpumodel.Preempted:
 			s.preempted++
 		case gpumodel.Finished:

@@ -39,9 +39,9 @@ func TestTokenizeAndDetokenize(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := request{path: "/detokenize", body: `{"tokens":` + string(tokens) + `}`}.on(t, s).decode(t)
-		if b["prompt"] != "grüß dich, Welt" {
-			t.Errorf("%v by way of %s", b, tokens)
+		back := request{path: "/detokenize", body: `{"tokens":` + string(tokens) + `}`}.on(t, s).decode(t)
+		if back["prompt"] != "grüß dich, Welt" {
+			t.Errorf("%v by way of %s", back, tokens)
 		}
 		chat := request{path: "/tokenize", body: "{" + hello + "}"}.on(t, s).decode(t)
 		prompt, _ := tokensOf(t, chatOf(`,"max_tokens":1`).on(t, s))
