@@ -20,19 +20,29 @@ const (
 
 func (d *Desk) beat(ctx context.Context, done chan struct{}) {
 	defer close(done)
-	ticker := time.NewTicker(d.cfg.Beat)
-	defer ticker.Stop()
+	timer := time.NewTimer(d.cfg.Beat)
+	defer timer.Stop()
 	for {
 		for pool := range d.cfg.Streams {
 			d.say(ctx, pool)
 		}
 		d.askAfterQuiet(ctx)
+		timer.Reset(d.untilBeat())
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		}
 	}
+}
+
+// untilBeat is short at the start: whoever waits for this proxy to be ready waits
+// for its first beat to be heard.
+func (d *Desk) untilBeat() time.Duration {
+	if d.Unled() != "" {
+		return d.cfg.Beat / 10
+	}
+	return d.cfg.Beat
 }
 
 // say tells one dispatcher that this proxy is alive.

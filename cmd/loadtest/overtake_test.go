@@ -1,0 +1,20 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestOvertake plays the demo with a small flood.
+func TestOvertake(t *testing.T) {
+	var out, complaints strings.Builder
+	code := run(&world{ctx: t.Context(), stdout: &out, stderr: &complaints}, []string{"overtake", "--flood", "60", "--tokens", "20"})
+	if code != 0 {
+		t.Fatalf("%d: %s%s", code, &out, &complaints)
+	}
+	for _, want := range []string{"emulated A100 with 8 slots", "vip's first token came after", "the flood ends after"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, &out)
+		}
+	}
+}
