@@ -261,6 +261,11 @@ func TestKeyFile(t *testing.T) {
 	if !c.Identity.KeyFile || c.Admin.Tokens[0].Token != "open sesame" {
 		t.Errorf("%+v", c.Identity)
 	}
+	write("more.yaml", "- {id: other, sha256: "+digest+"}")
+	write("other.yaml", "identity: {api_keys: {file: more.yaml}}\nadmin: {tokens: [{name: a, token: open sesame}]}\n")
+	if other, err := Load(filepath.Join(dir, "other.yaml"), nil); err != nil || len(c.Restart(other)) > 0 {
+		t.Errorf("another key file: %v", err)
+	}
 	write("keys.yaml", "")
 	if c, err = Load(file, nil); err != nil || !c.Identity.KeyFile || c.Identity.Open() {
 		t.Errorf("an empty key file: %v", err)

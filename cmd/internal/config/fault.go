@@ -88,7 +88,6 @@ func (r *reader) err() error {
 		return nil
 	}
 	slices.SortStableFunc(r.faults, func(a, b fault) int { return cmp.Or(a.at.compare(b.at), cmp.Compare(a.path, b.path)) })
-	r.faults = slices.Compact(r.faults)
 	errs := make([]error, 0, min(len(r.faults), maxFaults)+1)
 	for _, f := range r.faults[:min(len(r.faults), maxFaults)] {
 		f.what = r.scrub(f.what)
@@ -147,7 +146,7 @@ func (u unknown) hint(settings []setting) string {
 		return fmt.Sprintf("did you mean %s?", near)
 	}
 	for _, s := range settings {
-		if last := s.path[strings.LastIndexByte(s.path, '.')+1:]; last == u.key && s.path != u.path {
+		if last := s.path[strings.LastIndexByte(s.path, '.')+1:]; last == u.key {
 			return fmt.Sprintf("did you mean %s?", s.path)
 		}
 	}

@@ -82,7 +82,7 @@ func scalar[T any](r *reader, n *yaml.Node, path string, k kind[T]) (v T, ok boo
 	}
 	quoted := n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
 	switch {
-	case k.isText && !quoted && !used && n.ShortTag() == "!!bool":
+	case k.isText && n.ShortTag() == "!!bool": // quotes make it a text
 		r.fault(path, "found %s, expected %s; in quotes it is a text", n.Value, k.want)
 		return v, false
 	case !k.isText && quoted && !used:

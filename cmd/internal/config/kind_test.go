@@ -59,6 +59,13 @@ func TestNearest(t *testing.T) {
 	}
 }
 
+// A short key begins many words that have nothing to do with it.
+func TestNearestIsNoShortBeginning(t *testing.T) {
+	if got := nearest("key_algorithms", []string{"key"}); got != "" {
+		t.Error(got)
+	}
+}
+
 func TestDistance(t *testing.T) {
 	for _, tc := range []struct {
 		a, b string
@@ -116,6 +123,14 @@ func TestScrub(t *testing.T) {
 		if got := r.scrub(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
+	}
+}
+
+// A secret is hidden also where it stands a second time, under a key that is none.
+func TestSecretElsewhere(t *testing.T) {
+	_, err := Parse([]byte("nats: {encryption_key: sesame}\ndefault_class: sesame\n"), "x.yaml", nil)
+	if err == nil || strings.Contains(err.Error(), "sesame") {
+		t.Error(err)
 	}
 }
 

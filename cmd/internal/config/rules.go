@@ -160,7 +160,7 @@ func sizes(s *section, sizes *policy.Sizes) {
 // of one thought.
 func row(s *section, to *policy.Size) {
 	if s.has("when") {
-		*to = policy.Size{Limits: to.Limits}
+		*to = policy.Size{}
 	}
 	s.in("when", func(s *section) {
 		take(s, "input_chars_over", &to.InputCharsOver, count())

@@ -21,7 +21,7 @@ func TestRules(t *testing.T) {
 	c := parse(t, `
 policy:
   - name: everything
-    when: {user: a, email: [b, c], key: 007, role: r, group: "R&D", model: m, endpoint: chat, task: t, auth_type: jwt, ip: 10.0.0.0/8, anonymous: false}
+    when: {user: a, email: [b, c], key: 007, role: r, group: ["R&D", "true"], model: m, endpoint: chat, task: t, auth_type: jwt, ip: 10.0.0.0/8, anonymous: false}
     class: vip
     weight: 0.5
     limits: "30/minute; 5/second"
@@ -42,7 +42,7 @@ policy:
 		{
 			Name: "everything",
 			When: policy.When{
-				User: []string{"a"}, Email: []string{"b", "c"}, Key: []string{"007"}, Role: []string{"r"}, Group: []string{"R&D"}, Model: []string{"m"},
+				User: []string{"a"}, Email: []string{"b", "c"}, Key: []string{"007"}, Role: []string{"r"}, Group: []string{"R&D", "true"}, Model: []string{"m"},
 				Endpoint: []string{"chat"}, Task: []string{"t"}, AuthType: []string{"jwt"}, IP: []string{"10.0.0.0/8"}, Anonymous: new(false),
 			},
 			Class: new("vip"), Weight: new(0.5), Limits: limits(t, "30/minute; 5/second"), Tokens: &policy.Limits{},
