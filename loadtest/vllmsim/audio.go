@@ -126,7 +126,7 @@ func (s *Server) streamAudio(ctx context.Context, w http.ResponseWriter, a *audi
 		kind, prefix = "translation.chunk", "trsl-"
 	}
 	out, sent := newSSE(w), 0
-	head := appendHead(nil, prefix+id, kind, a.model)
+	head := chunkHead(prefix+id, kind, a.model)
 	q := &j.seqs[0]
 	out.begin()
 	err := s.loop.follow(ctx, j, func(news []update) error {

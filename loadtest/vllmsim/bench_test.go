@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,7 +37,7 @@ func BenchmarkEvent(b *testing.B) {
 			}
 			j := newJob(s.sequences(&c.prompt, &c.sampling, want{}), true)
 			st := &chatStream{server: s, req: c, job: j, out: newSSE(sink{http.Header{}}), sent: make([]int, len(j.seqs))}
-			st.head = appendHead(nil, "chatcmpl-x", "chat.completion.chunk", c.model)
+			st.head = chunkHead("chatcmpl-x", "chat.completion.chunk", c.model)
 			news := make([]update, len(j.seqs))
 			tokens := 0
 			b.ReportAllocs()
@@ -68,7 +69,7 @@ func BenchmarkStep(b *testing.B) {
 	l := s.loop
 	fill := func() {
 		for i := range 64 {
-			p := newPrompt(appendTokens(nil, fmt.Sprint(i), 10), "", 16)
+			p := newPrompt(appendTokens(nil, strconv.Itoa(i), 10), "", 16)
 			if err := l.addAll(newJob([]sequence{{prompt: &p, output: 900_000, answer: answer{shown: -1}}}, true)); err != nil {
 				b.Fatal(err)
 			}

@@ -25,7 +25,7 @@ func (s *Server) streamChat(ctx context.Context, w http.ResponseWriter, c *chatR
 		return
 	}
 	st := &chatStream{server: s, req: c, job: j, out: newSSE(w), sent: make([]int, len(j.seqs))}
-	st.head = appendHead(nil, id, "chat.completion.chunk", c.model)
+	st.head = chunkHead(id, "chat.completion.chunk", c.model)
 	st.out.begin()
 	if err := s.loop.follow(ctx, j, st.write); err != nil {
 		st.out.data(faultOrGone(err).spaced())
@@ -36,9 +36,9 @@ func (s *Server) streamChat(ctx context.Context, w http.ResponseWriter, c *chatR
 	_ = st.out.flush() // the client is gone otherwise
 }
 
-// appendHead appends the beginning of every chunk, up to its choices.
-func appendHead(dst []byte, id, kind, model string) []byte {
-	dst = append(dst, `data: {"id":`...)
+// chunkHead is the beginning of every chunk, up to its choices.
+func chunkHead(id, kind, model string) []byte {
+	dst := []byte(`data: {"id":`)
 	dst = appendString(dst, []byte(validText(id)))
 	dst = append(dst, `,"object":"`+kind+`","created":`...)
 	dst = strconv.AppendInt(dst, time.Now().Unix(), 10)

@@ -25,7 +25,7 @@ func (s *Server) streamCompletion(ctx context.Context, w http.ResponseWriter, c 
 		return
 	}
 	st := &completionStream{server: s, req: c, job: j, out: newSSE(w), sent: make([]int, len(j.seqs))}
-	st.head = appendHead(nil, id, "text_completion", c.model)
+	st.head = chunkHead(id, "text_completion", c.model)
 	for i := range st.sent {
 		st.sent[i] = -1
 	}

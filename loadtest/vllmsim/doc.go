@@ -25,9 +25,24 @@
 // from the seed. With tool_choice auto a tool is called if the last message is a
 // user's and names it.
 //
+// # How it was checked
+//
+// testdata holds what a real vLLM answered to some four hundred requests: statuses,
+// headers, the texts of errors, the shapes of bodies, the order of events. The tests
+// ask the emulator the same, in a bubble of fake time, and, if they are told where a
+// real one is, both. What pydantic, FastAPI and Python's json say of a bad body is
+// said here in the same words, for the fields that are read.
+//
+// A job's streams begin with their headers once it is admitted, before there is a
+// token, so what goes wrong from then on is told in the stream. Admission counts
+// all sequences that are not over, running ones too.
+//
 // # Differences that remain
 //
 // Embeddings are hashes. Log probabilities are invented. Images and audio are
-// counted, not understood. net/http ends the request of a client that closes its
-// sending half; uvicorn answers it.
+// counted, not understood. Fields that are not read are not checked: beams, penalties
+// beyond their bounds, adapters. There is no background mode of responses. Metrics of
+// Python, of HTTP and of what is not here are missing, and those of requests
+// survive a crash. net/http ends the request of a client that closes its sending
+// half; uvicorn answers it.
 package vllmsim

@@ -93,6 +93,7 @@ func (s *Server) sequences(p *prompt, g *sampling, w want) []sequence {
 // plan decides how the answer ends: with the token that says so, at the limit, or
 // at a stop string.
 func (q *sequence) plan(g *sampling, limit int) {
+	q.limit, q.choices = limit, g.n
 	q.output, q.finish = limit, "length"
 	if !g.ignoreEOS {
 		if n := max(q.answer.naturalLength(), g.minTokens+1); n <= limit {

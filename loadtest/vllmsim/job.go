@@ -32,6 +32,8 @@ type job struct {
 type sequence struct {
 	prompt   *prompt
 	output   int // tokens
+	limit    int // of tokens, as the client and the model's length set it
+	choices  int // of its request
 	priority int
 	finish   string // "stop" or "length", once it has ended
 	answer   answer

@@ -19,6 +19,7 @@ type metrics struct {
 	ttft, itl, e2e, queue, prefill, decode, inference prometheus.Observer
 	perToken, promptTokens, generationTokens          prometheus.Observer
 	iterationTokens, preemptions, paramsN, paramsMax  prometheus.Observer
+	mostTokens                                        prometheus.Observer
 	computed                                          prometheus.Observer
 	success                                           *prometheus.CounterVec
 	rejected                                          *prometheus.CounterVec
@@ -75,6 +76,7 @@ func newMetrics(model string, maxLen int) *metrics {
 	m.generationTokens = histogram("request_generation_tokens", "Number of generation tokens processed.", tokens)
 	m.computed = histogram("request_prefill_kv_computed_tokens", "Histogram of new KV tokens computed in prefill.", tokens)
 	m.paramsMax = histogram("request_params_max_tokens", "Histogram of the max_tokens request parameter.", tokens)
+	m.mostTokens = histogram("request_max_num_generation_tokens", "Histogram of the most tokens of a request's choices.", tokens)
 	m.paramsN = histogram("request_params_n", "Histogram of the n request parameter.", []float64{1, 2, 5, 10, 20})
 	m.preemptions = histogram("request_num_preemptions", "Histogram of preemptions of a request.", []float64{1, 2, 3, 4, 5, 10, 20})
 	m.iterationTokens = histogram("iteration_tokens_total", "Histogram of tokens in an engine step.",
@@ -134,9 +136,12 @@ func (m *metrics) finished(s *sequence, now time.Time, generated int) {
 	m.promptTokens.Observe(float64(len(s.prompt.tokens)))
 	m.preemptions.Observe(float64(s.preempted))
 	m.success.WithLabelValues(s.finish).Inc()
+	m.mostTokens.Observe(float64(generated))
 	if generated == 0 {
 		return
 	}
+	m.paramsMax.Observe(float64(s.limit))
+	m.paramsN.Observe(float64(s.choices))
 	m.prefill.Observe(s.first.Sub(s.scheduled).Seconds())
 	m.decode.Observe(now.Sub(s.first).Seconds())
 	m.generationTokens.Observe(float64(generated))
@@ -184,6 +189,8 @@ func engineReadings(st gpumodel.Stats) []reading {
 		{"num_requests_waiting_by_reason", "Number of waiting requests by reason.", g, f(st.Waiting), "reason", "capacity"},
 		{"num_requests_waiting_by_reason", "Number of waiting requests by reason.", g, 0, "reason", "deferred"},
 		{"engine_sleep_state", "Engine sleep state.", g, 1, "sleep_state", "awake"},
+		{"engine_sleep_state", "Engine sleep state.", g, 0, "sleep_state", "weights_offloaded"},
+		{"engine_sleep_state", "Engine sleep state.", g, 0, "sleep_state", "discard_all"},
 		{"kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage.", g, used, "", ""},
 		{"num_preemptions_total", "Cumulative number of preemptions.", n, f(st.Preemptions), "", ""},
 		{"prompt_tokens_total", "Number of prefill tokens processed.", n, f(st.PromptTokens), "", ""},
@@ -191,6 +198,14 @@ func engineReadings(st gpumodel.Stats) []reading {
 		{"generation_tokens_total", "Number of generation tokens processed.", n, f(st.GeneratedTokens), "", ""},
 		{"prefix_cache_queries_total", "Prefix cache queries, in queried tokens.", n, f(st.PrefixQueryTokens), "", ""},
 		{"prefix_cache_hits_total", "Prefix cache hits, in cached tokens.", n, f(st.PrefixHitTokens), "", ""},
+		{"prompt_tokens_by_source_total", "Number of prompt tokens by source.", n, f(st.PromptTokens - st.PrefixHitTokens), "source", "local_compute"},
+		{"prompt_tokens_by_source_total", "Number of prompt tokens by source.", n, f(st.PrefixHitTokens), "source", "local_cache_hit"},
+		{"prompt_tokens_by_source_total", "Number of prompt tokens by source.", n, 0, "source", "external_kv_transfer"},
+		{"prompt_tokens_cached_by_source_total", "Number of cached prompt tokens by source.", n, f(st.PrefixHitTokens), "source", "device"},
+		{"external_prefix_cache_queries_total", "External prefix cache queries, in queried tokens.", n, 0, "", ""},
+		{"external_prefix_cache_hits_total", "External prefix cache hits, in cached tokens.", n, 0, "", ""},
+		{"mm_cache_queries_total", "Multi-modal cache queries, in queried items.", n, 0, "", ""},
+		{"mm_cache_hits_total", "Multi-modal cache hits, in cached items.", n, 0, "", ""},
 	}
 }
 

@@ -193,3 +193,62 @@ func indexOf(v any) string {
 	c, _ := list[0].(map[string]any)
 	return fmt.Sprint(" ", c["index"], c["finish_reason"])
 }
+
+// TestTwinMetrics looks for every series of ours at a real server, with the same
+// labels.
+func TestTwinMetrics(t *testing.T) {
+	for variable, cfg := range map[string]Config{"VLLM_URL": generator(), "VLLM_POOLING_URL": pooler()} {
+		t.Run(variable, func(t *testing.T) {
+			theirs := os.Getenv(variable)
+			if theirs == "" {
+				t.Skipf("set %s to the URL of a real vLLM, started as the comment in this file says", variable)
+			}
+			_, ours := serve(t, cfg)
+			scrape := request{path: "/metrics"}
+			want, got := series(scrape.do(t, theirs).body), series(scrape.do(t, ours).body)
+			for name, labels := range got {
+				there, ok := want[name]
+				switch {
+				case !ok:
+					t.Errorf("%s is not vLLM's", name)
+				case name == "vllm:cache_config_info": // vLLM has two dozen more
+					for _, l := range labels {
+						if !slices.Contains(there, l) {
+							t.Errorf("%s has no label %s", name, l)
+						}
+					}
+				default:
+					if d := cmp.Diff(there, labels); d != "" {
+						t.Errorf("%s: %s", name, d)
+					}
+				}
+			}
+			for name := range want {
+				if _, ok := got[name]; !ok && strings.HasPrefix(name, "vllm:") && !strings.HasSuffix(name, "_created") {
+					t.Logf("%s is missing", name)
+				}
+			}
+		})
+	}
+}
+
+// series are the names of the labels of each metric.
+func series(text string) map[string][]string {
+	out := map[string][]string{}
+	for line := range strings.Lines(text) {
+		name, rest, ok := strings.Cut(line, "{")
+		if !ok || strings.HasPrefix(line, "#") {
+			continue
+		}
+		labels, _, _ := strings.Cut(rest, "} ")
+		var names []string
+		for l := range strings.SplitSeq(labels, ",") {
+			if l, _, ok := strings.Cut(l, "="); ok {
+				names = append(names, l)
+			}
+		}
+		slices.Sort(names)
+		out[name] = names
+	}
+	return out
+}
