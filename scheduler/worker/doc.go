@@ -16,5 +16,12 @@
 // whole before any of it is handed on, so that a backend that dies in the middle
 // costs another attempt and not a broken answer.
 //
+// What counts as a backend's death, which its dispatcher holds against the
+// request, is a connection that broke with the request on it while the backend's
+// health, asked at once, is bad, or an engine that says so itself. No connection,
+// a kept one that was closed already, and a 503 are none: the request was not
+// taken. What breaks on our side, a worker that stops or a frame that does not
+// leave, is lost, not failed: the backend is not to blame.
+//
 // The answer's bytes pass as they are, but for what [openai.StreamFilter] says.
 package worker
