@@ -10,6 +10,9 @@ import (
 const (
 	lookEvery    = time.Second
 	lookPatience = 2 * time.Second
+	// beforeRevival is how often in a row the embedded store says that it is ill
+	// until it is opened anew, which is hard on whoever is using it.
+	beforeRevival = 3
 )
 
 // health is what was last seen of the store; a nil err means that it answers.
@@ -32,6 +35,7 @@ func (b *Broker) disconnected(err error) {
 func (b *Broker) watch(ctx context.Context) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
+	ill := 0 // looks in a row
 	for {
 		select {
 		case <-ctx.Done():
@@ -43,8 +47,12 @@ func (b *Broker) watch(ctx context.Context) {
 			return
 		}
 		b.see(err)
-		if b.server != nil && b.server.health() != nil {
+		if ill++; b.server == nil || b.server.health() == nil {
+			ill = 0
+		}
+		if ill >= beforeRevival {
 			b.revive()
+			ill = 0
 		}
 	}
 }
