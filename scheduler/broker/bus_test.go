@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ type ends struct{ here, there *Bus }
 // onBothWays runs one suite where both ends are one process, and where a socket
 // is between them.
 func onBothWays(t *testing.T, suite func(t *testing.T, e ends)) {
+	t.Helper()
 	t.Run("local", func(t *testing.T) {
 		b := openBroker(t, Config{Store: StoreMemory})
 		suite(t, ends{b.Bus(), b.Bus()})
@@ -54,6 +56,7 @@ func sampleGrant(n uint64) *scheduler.Grant {
 
 func TestGrant(t *testing.T) {
 	onBothWays(t, func(t *testing.T, e ends) {
+		t.Helper()
 		w := newFakeWorker()
 		w.refuse = func(g *scheduler.Grant) error {
 			if g.Number == 2 {
@@ -89,6 +92,7 @@ func TestGrant(t *testing.T) {
 
 func TestGrantsKeepTheirOrder(t *testing.T) {
 	onBothWays(t, func(t *testing.T, e ends) {
+		t.Helper()
 		w := newFakeWorker()
 		stopLater(t)(e.there.ServeWorker("wk1", []string{"small"}, w))
 		const n = 500
@@ -114,6 +118,7 @@ func TestHandshake(t *testing.T) {
 	}
 	header := http.Header{"Content-Type": {"application/json; charset=\"utf-8\""}, "X-Odd": {"a\tb", "€"}}
 	onBothWays(t, func(t *testing.T, e ends) {
+		t.Helper()
 		p := newFakeProxy()
 		p.bodies["small"] = &scheduler.Handover{Verdict: scheduler.Go, Header: header, Body: small, AddedUsage: true}
 		p.bodies["edge"] = &scheduler.Handover{Verdict: scheduler.Go, Header: header, Body: edge}
@@ -171,6 +176,7 @@ func everyFrame() []*scheduler.Frame {
 
 func TestFramesArriveAsSent(t *testing.T) {
 	onBothWays(t, func(t *testing.T, e ends) {
+		t.Helper()
 		p := newFakeProxy()
 		stopLater(t)(e.there.ServeProxy("px", p))
 		proxy := e.here.Proxy("px")
@@ -196,6 +202,7 @@ func TestFramesArriveAsSent(t *testing.T) {
 
 func TestFramesKeepTheirOrderWithinAProxy(t *testing.T) {
 	onBothWays(t, func(t *testing.T, e ends) {
+		t.Helper()
 		p := newFakeProxy()
 		stopLater(t)(e.there.ServeProxy("px", p))
 		const n = 2000
@@ -217,6 +224,7 @@ func TestFramesKeepTheirOrderWithinAProxy(t *testing.T) {
 
 func TestNotify(t *testing.T) {
 	onBothWays(t, func(t *testing.T, e ends) {
+		t.Helper()
 		p := newFakeProxy()
 		stopLater(t)(e.there.ServeProxy("px", p))
 		var want []scheduler.Notice
@@ -239,6 +247,7 @@ func TestNotify(t *testing.T) {
 
 func TestPing(t *testing.T) {
 	onBothWays(t, func(t *testing.T, e ends) {
+		t.Helper()
 		p := newFakeProxy()
 		stop, err := e.there.ServeProxy("px", p)
 		if err != nil {
@@ -261,6 +270,7 @@ func TestPing(t *testing.T) {
 
 func TestReportAndItsErrors(t *testing.T) {
 	onBothWays(t, func(t *testing.T, e ends) {
+		t.Helper()
 		d := newFakeDispatcher()
 		report := bigReport(3)
 		ctx := t.Context()
@@ -309,14 +319,15 @@ func bigReport(running int) *scheduler.Report {
 
 func TestReportsOfOneWorkerKeepTheirOrder(t *testing.T) {
 	onBothWays(t, func(t *testing.T, e ends) {
+		t.Helper()
 		d := newFakeDispatcher()
 		stopLater(t)(e.there.ServeDispatcher("small", d))
 		for i := range 100 {
-			r := &scheduler.Report{Worker: "wk1", Pool: "small", Events: []scheduler.Event{{ID: fmt.Sprint(i)}}}
+			r := &scheduler.Report{Worker: "wk1", Pool: "small", Events: []scheduler.Event{{ID: strconv.Itoa(i)}}}
 			if err := e.here.Dispatcher("small").Report(t.Context(), r); err != nil {
 				t.Fatal(err)
 			}
-			if got := take(t, d.reports, "a report").Events[0].ID; got != fmt.Sprint(i) {
+			if got := take(t, d.reports, "a report").Events[0].ID; got != strconv.Itoa(i) {
 				t.Fatalf("report %s in place %d", got, i)
 			}
 		}
@@ -325,6 +336,7 @@ func TestReportsOfOneWorkerKeepTheirOrder(t *testing.T) {
 
 func TestDispatcherVerbs(t *testing.T) {
 	onBothWays(t, func(t *testing.T, e ends) {
+		t.Helper()
 		ctx, at := t.Context(), e.here.Dispatcher("small")
 		_, err := at.Where(ctx, []string{"a"})
 		for _, err := range []error{err, at.Cancel(ctx, "a"), at.ProxyBeat(ctx, "px", false)} {
@@ -358,6 +370,7 @@ func TestDispatcherVerbs(t *testing.T) {
 
 func TestCancelAndMusterOfAWorker(t *testing.T) {
 	onBothWays(t, func(t *testing.T, e ends) {
+		t.Helper()
 		ctx := t.Context()
 		f := scheduler.Fence{Bucket: 3, Revision: 2, Attempt: 1}
 		if err := e.here.Worker("wk1").Cancel(ctx, "id", f); !errors.Is(err, scheduler.ErrNoResponder) {
@@ -380,6 +393,7 @@ func TestCancelAndMusterOfAWorker(t *testing.T) {
 
 func TestMusterReachesEveryWorkerOfThePoolOnce(t *testing.T) {
 	onBothWays(t, func(t *testing.T, e ends) {
+		t.Helper()
 		near, far, other := newFakeWorker(), newFakeWorker(), newFakeWorker()
 		stopLater(t)(e.here.ServeWorker("near", []string{"big", "small"}, near))
 		stopLater(t)(e.there.ServeWorker("far", []string{"small"}, far))
@@ -406,6 +420,7 @@ func TestMusterReachesEveryWorkerOfThePoolOnce(t *testing.T) {
 
 func TestServeTwice(t *testing.T) {
 	onBothWays(t, func(t *testing.T, e ends) {
+		t.Helper()
 		stop, err := e.there.ServeDispatcher("small", newFakeDispatcher())
 		if err != nil {
 			t.Fatal(err)

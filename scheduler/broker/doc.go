@@ -26,7 +26,9 @@
 // caught by the epoch (bucket created, revision of the creation), the upper part
 // of every fence: a proxy never takes an attempt that is older than the one it
 // knows. The epoch has the bucket's creation in it so that a NATS that was wiped,
-// whose revisions begin at 1 again, still gives out newer fences.
+// whose revisions begin at 1 again, still gives out newer fences; and before every
+// renewal it is looked at, because the revisions of two buckets may meet. The
+// embedded server keeps the bucket in memory: its holder can't be outlived.
 //
 // # The bus
 //
@@ -36,6 +38,7 @@
 //
 //	fl.wk.<worker>.a          grant           request, in order
 //	fl.wk.<worker>.c          cancel          request
+//	fl.wk.<worker>.m          muster          request
 //	fl.wk.all.<pool>.m        muster          publish
 //	fl.px.<proxy>.s.<id>      handshake       request
 //	fl.px.<proxy>.b.<body>    part of a body  request, 4 at a time
@@ -47,6 +50,16 @@
 // A frame is type(1) bucket(4) revision(4) attempt(4) seq(4) payload, integers in
 // big-endian order. The payload of data is the bytes of the answer; of head, end
 // and err it is JSON; a beat has none.
+//
+// All else is JSON, compressed where it is long. An answer that is an error has
+// its name in the header Fl-Error. The answer of a handshake is the body, with the
+// verdict in the header Fl-Handover; a body over 512 KB stays behind, under a
+// token, and its parts of 256 KB are asked for by their offsets.
+//
+// What may take its time is answered beside the goroutine that reads the
+// subscription, reports in order for each worker. A frame to a proxy that is gone
+// comes back to the worker's cancels as the server's word that nobody is there; it
+// names no call, so it cancels nothing: the worker's ping finds out.
 //
 // While the connection is down nothing is buffered: a stale frame or grant has
 // to fail, not to arrive late.

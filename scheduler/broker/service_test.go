@@ -1,9 +1,12 @@
 package broker
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -33,7 +36,7 @@ func TestABlockedReportBlocksItsOwnWorkerAlone(t *testing.T) {
 	}
 	defer sub.Unsubscribe()
 	for i := range 10 {
-		data, err := pack(&scheduler.Report{Worker: "wk1", Pool: "small", Events: []scheduler.Event{{ID: fmt.Sprint(i)}}})
+		data, err := pack(&scheduler.Report{Worker: "wk1", Pool: "small", Events: []scheduler.Event{{ID: strconv.Itoa(i)}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +52,7 @@ func TestABlockedReportBlocksItsOwnWorkerAlone(t *testing.T) {
 	}
 	close(d.gate)
 	for i := range 10 {
-		if got := take(t, d.reports, "a report").Events[0].ID; got != fmt.Sprint(i) {
+		if got := take(t, d.reports, "a report").Events[0].ID; got != strconv.Itoa(i) {
 			t.Fatalf("report %s in place %d", got, i)
 		}
 		if err := take(t, answers, "an answer"); err != nil {
@@ -199,12 +202,21 @@ func TestErrorsOnTheWire(t *testing.T) {
 }
 
 func TestAPackedBombIsBounded(t *testing.T) {
-	data, err := pack(make([]int, unpackMax)) // twice as long in JSON
-	if err != nil {
+	var bomb bytes.Buffer
+	z := gzip.NewWriter(&bomb)
+	for range unpackMax>>20 + 1 {
+		if _, err := z.Write(bytes.Repeat([]byte(" "), 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := z.Write([]byte(`"boom"`)); err != nil {
 		t.Fatal(err)
 	}
-	var v []int
-	if err := unpack(data, &v); err == nil {
-		t.Errorf("%d bytes became %d numbers", len(data), len(v))
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var v string
+	if err := unpack(bomb.Bytes(), &v); err == nil {
+		t.Errorf("%d bytes became %q", bomb.Len(), v)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 // onBothStores runs a suite on an embedded server of either store.
 func onBothStores(t *testing.T, suite func(t *testing.T, b *Broker)) {
+	t.Helper()
 	t.Run("memory", func(t *testing.T) { suite(t, openBroker(t, Config{Store: StoreMemory})) })
 	t.Run("file", func(t *testing.T) { suite(t, openBroker(t, Config{Store: StoreFile, Dir: t.TempDir()})) })
 }
@@ -78,6 +79,7 @@ func expect(t testing.TB, ch <-chan seen, ids ...string) {
 
 func TestTailReadsWhatIsThereAndWhatComes(t *testing.T) {
 	onBothStores(t, func(t *testing.T, b *Broker) {
+		t.Helper()
 		s := openStream(t, b, StreamConfig{})
 		empty := follow(t, s, 0)
 		expect(t, empty, "loaded")
@@ -130,6 +132,7 @@ func TestTailNamesWhatItCanNotRead(t *testing.T) {
 
 func TestAPublishRepeatedIsStoredOnce(t *testing.T) {
 	onBothStores(t, func(t *testing.T, b *Broker) {
+		t.Helper()
 		s := openStream(t, b, StreamConfig{})
 		e := entry("same", "u")
 		if first, again := publish(t, s, e), publish(t, s, e); first != again {
@@ -151,6 +154,7 @@ func TestPublishOfAnotherPool(t *testing.T) {
 
 func TestDeletedEntriesAreGone(t *testing.T) {
 	onBothStores(t, func(t *testing.T, b *Broker) {
+		t.Helper()
 		s := openStream(t, b, StreamConfig{})
 		var seqs []uint64
 		for i := range 50 {
@@ -197,6 +201,7 @@ func wantRefusal(t testing.TB, err, want error, status int) {
 
 func TestDropSyncKeepsJobs(t *testing.T) {
 	onBothStores(t, func(t *testing.T, b *Broker) {
+		t.Helper()
 		s := openStream(t, b, StreamConfig{})
 		if err := s.DropSync(t.Context()); err != nil {
 			t.Fatalf("of an empty stream: %v", err)
@@ -220,6 +225,7 @@ func TestDropSyncKeepsJobs(t *testing.T) {
 
 func TestDropSyncOfClientsAlone(t *testing.T) {
 	onBothStores(t, func(t *testing.T, b *Broker) {
+		t.Helper()
 		s := openStream(t, b, StreamConfig{})
 		for i := range 20 {
 			publish(t, s, entry(fmt.Sprint("id", i), "u"))
