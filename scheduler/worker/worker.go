@@ -85,6 +85,9 @@ func New(cfg Config) *Worker {
 	return &Worker{cfg: cfg, buffers: newBuffers(), attempts: map[key]*attempt{}, lastGrant: map[string]uint64{}, reporters: map[string]*reporter{}}
 }
 
+// ID is the worker's, under which it is served on the bus.
+func (w *Worker) ID() string { return w.cfg.ID }
+
 // Start begins to beat and to take grants. A second Start is nothing.
 func (w *Worker) Start(ctx context.Context) {
 	w.mu.Lock()

@@ -114,7 +114,7 @@ func (a *App) Run(ctx context.Context) error {
 // Start starts everything. After an error nothing runs.
 func (a *App) Start(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		a.startEmulator, a.startBroker, a.startFleet, a.startDispatchers, a.startWorker, a.startEdge, a.startAdmin, a.startReloads,
+		a.startEmulator, a.startBroker, a.makeWorker, a.startFleet, a.startDispatchers, a.startWorker, a.startEdge, a.startAdmin, a.startReloads,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -115,19 +115,29 @@ func (a *App) backendsChanged() {
 	}
 }
 
-func (a *App) startWorker(ctx context.Context) error {
+// makeWorker comes before the fleet's start, for what the fleet sees is told to
+// the worker.
+func (a *App) makeWorker(context.Context) error {
 	if !a.has(RoleWorker) {
 		return nil
 	}
 	pools := map[string]worker.Pool{}
-	names := make([]string, len(a.cfg.Pools))
-	for i, p := range a.cfg.Pools {
-		names[i] = p.Name
+	for _, p := range a.cfg.Pools {
 		pools[p.Name] = worker.Pool{FirstByte: p.Timeouts.FirstByte, Idle: p.Timeouts.Idle, Total: p.Timeouts.Total, Cost: p.Cost}
 	}
-	id := broker.NewID()
-	a.worker = worker.New(worker.Config{ID: id, Pools: pools, Fleet: a.fleet, Bus: a.broker.Bus(), Logger: a.log})
-	unserve, err := a.broker.Bus().ServeWorker(id, names, a.worker)
+	a.worker = worker.New(worker.Config{ID: broker.NewID(), Pools: pools, Fleet: a.fleet, Bus: a.broker.Bus(), Logger: a.log})
+	return nil
+}
+
+func (a *App) startWorker(ctx context.Context) error {
+	if a.worker == nil {
+		return nil
+	}
+	pools := make([]string, len(a.cfg.Pools))
+	for i, p := range a.cfg.Pools {
+		pools[i] = p.Name
+	}
+	unserve, err := a.broker.Bus().ServeWorker(a.worker.ID(), pools, a.worker)
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
