@@ -100,9 +100,12 @@ func unpack(data []byte, v any) error {
 	if err != nil {
 		return err
 	}
-	plain, err := io.ReadAll(io.LimitReader(z, unpackMax))
+	plain, err := io.ReadAll(io.LimitReader(z, unpackMax+1))
 	if err != nil {
 		return err
+	}
+	if len(plain) > unpackMax {
+		return fmt.Errorf("%w: it unpacks to more than %d bytes", ErrMalformed, unpackMax)
 	}
 	return json.Unmarshal(plain, v)
 }
