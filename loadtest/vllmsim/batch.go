@@ -41,11 +41,9 @@ func (s *Server) readBatch(r *http.Request) ([]chatRequest, *fault) {
 	}
 	conversations := f.conversations()
 	if c := f.members["tool_choice"]; c != nil && c != choiceNone {
-		f.note(flaw{
-			kind: "literal_error", at: f.path("tool_choice"), message: "Input should be 'none'", input: c,
-			context: `{'expected': "'none'"}`,
-		})
+		f.note(noLiteral(f.path("tool_choice"), c, choiceNone))
 	}
+	f.declare(declaredBatch)
 	shared := chatRequest{}
 	delete(f.members, "tools")
 	delete(f.members, "tool_choice")
@@ -80,8 +78,8 @@ func checkBatch(f *fields) *fault {
 		return bad
 	}
 	if v := f.members["n"]; v != nil {
-		if n, what := toInt(v); what.kind == "" && n != 1 {
-			return badValue("n", n, "Batch chat completions do not support `n > 1`. Please set `n` to 1.")
+		if n, ok := realNumber(v); !ok || n != 1 {
+			return badValue("n", pyText(v), "Batch chat completions do not support `n > 1`. Please set `n` to 1.")
 		}
 	}
 	return checkFormat(f)

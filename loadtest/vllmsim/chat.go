@@ -3,6 +3,7 @@ package vllmsim
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -67,6 +68,11 @@ func (s *Server) readChat(r *http.Request) (*chatRequest, *fault) {
 		return nil, badRequest("", `"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set`)
 	}
 	c.priority = priorityOf(r, c.priority)
+	if f.truthy("continue_final_message") && c.generate {
+		return nil, badRequest("", "continue_final_message and add_generation_prompt are not compatible. Use continue_final_message "+
+			"when you want the model to continue the final message, and add_generation_prompt when you want to add a header that "+
+			"will prompt it to start a new assistant message instead.")
+	}
 	return c, s.tokenizeChat(c)
 }
 
@@ -84,39 +90,42 @@ func checkChat(f *fields) *fault {
 }
 
 func checkChatLogprobs(f *fields) *fault {
-	for _, name := range []string{"prompt_logprobs", "top_logprobs"} {
-		if s, ok := f.members[name].(string); ok {
-			return badValue(name, s, "`"+name+"` must be an integer.")
-		}
+	if bad := checkNumbers(f, "prompt_logprobs", "top_logprobs"); bad != nil {
+		return bad
 	}
 	if bad := checkPromptLogprobs(f); bad != nil {
 		return bad
 	}
-	v := f.members["top_logprobs"]
-	if v == nil {
-		return nil
-	}
-	k, _ := toInt(v) // a value of another kind is refused later
+	k, ok := realNumber(f.members["top_logprobs"])
 	switch {
-	case k < -1:
-		return badValue("top_logprobs", k, "`top_logprobs` must be a positive value or -1.")
+	case !ok:
+	case k < 0 && k != -1:
+		return badValue("top_logprobs", pyText(f.members["top_logprobs"]), "`top_logprobs` must be a positive value or -1.")
 	case k != 0 && !f.truthy("logprobs"):
 		return badParameter("top_logprobs", "when using `top_logprobs`, `logprobs` must be set to true.")
 	}
 	return nil
 }
 
-func checkPromptLogprobs(f *fields) *fault {
-	v := f.members["prompt_logprobs"]
-	if v == nil {
-		return nil
+// checkNumbers refuses what Python cannot compare with a number.
+func checkNumbers(f *fields, names ...string) *fault {
+	for _, name := range names {
+		v := f.members[name]
+		if _, ok := realNumber(v); !ok && v != nil {
+			return badValue(name, pyText(v), "`"+name+"` must be an integer.")
+		}
 	}
-	k, _ := toInt(v) // a value of another kind is refused later
+	return nil
+}
+
+func checkPromptLogprobs(f *fields) *fault {
+	k, ok := realNumber(f.members["prompt_logprobs"])
 	switch {
+	case !ok:
 	case f.truthy("stream") && (k > 0 || k == -1):
 		return badParameter("prompt_logprobs", "`prompt_logprobs` are not available when `stream=True`.")
-	case k < -1:
-		return badValue("prompt_logprobs", k, "`prompt_logprobs` must be a positive value or -1.")
+	case k < 0 && k != -1:
+		return badValue("prompt_logprobs", pyText(f.members["prompt_logprobs"]), "`prompt_logprobs` must be a positive value or -1.")
 	}
 	return nil
 }
@@ -127,11 +136,12 @@ func readChatFields(f *fields) (*chatRequest, *fault) {
 	switch {
 	case !there:
 		f.note(missing(f.path("messages"), f.object))
-	case list == nil:
-		return nil, badRequest("", "'NoneType' object is not iterable")
+	case slices.Contains([]string{"NoneType", "bool", "int", "float"}, pyType(list)):
+		return nil, badRequest("", "'"+pyType(list)+"' object is not iterable")
 	default:
 		c.messages = readMessages(f.list("messages"), f.path("messages"), f.bad)
 	}
+	f.declare(declaredChat)
 	bad := c.readOptions(f)
 	if flawed := f.fault(); flawed != nil {
 		return nil, flawed
@@ -145,7 +155,7 @@ func (c *chatRequest) readOptions(f *fields) *fault {
 	if m := f.optional("max_completion_tokens"); m != nil {
 		c.maxTokens, c.maxName = m, "max_completion_tokens"
 	}
-	top := f.integer("top_logprobs", 0)
+	top := max(0, f.logprobs("top_logprobs"))
 	if f.flag("logprobs") {
 		c.logprobs = top
 	}
@@ -170,7 +180,10 @@ func (s *Server) tokenizeChat(c *chatRequest) *fault {
 	if len(c.messages) == 0 {
 		return badRequest("", "Cannot apply chat template to an empty conversation. Provide at least one message.")
 	}
-	tokens := render(c.messages, c.toolset.prompt(), c.generate, s.maxModelLen()+1)
+	tokens := c.truncated(render(c.messages, c.toolset.prompt(), c.generate, s.maxModelLen()+1))
+	if len(tokens) == 0 {
+		return badRequest("", emptyPrompt)
+	}
 	if bad := s.checkLength(&c.sampling, len(tokens), true); bad != nil {
 		return bad
 	}

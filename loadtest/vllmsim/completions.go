@@ -81,10 +81,11 @@ func checkCompletion(f *fields) *fault {
 			return bad
 		}
 	}
-	if v := f.members["logprobs"]; v != nil {
-		if k, what := toInt(v); what.kind == "" && k < -1 {
-			return badValue("logprobs", k, "`logprobs` must be a positive value or -1.")
-		}
+	if bad := checkNumbers(f, "logprobs", "prompt_logprobs"); bad != nil {
+		return bad
+	}
+	if k, ok := realNumber(f.members["logprobs"]); ok && k < 0 && k != -1 {
+		return badValue("logprobs", pyText(f.members["logprobs"]), "`logprobs` must be a positive value or -1.")
 	}
 	if v := f.members["prompt"]; v == nil || v == "" {
 		return badParameter("prompt", "Either prompt or prompt_embeds must be provided and non-empty.")
@@ -93,8 +94,9 @@ func checkCompletion(f *fields) *fault {
 }
 
 func readCompletionFields(f *fields) (*completionRequest, *fault) {
+	f.declare(declaredCompletion)
 	c := &completionRequest{sampling: readSampling(f), echo: f.flag("echo")}
-	c.logprobs = f.integer("logprobs", -1)
+	c.logprobs = f.logprobs("logprobs")
 	if c.maxTokens == nil {
 		c.maxTokens = new(defaultMaxTokens)
 	}

@@ -80,9 +80,9 @@ func toInt(v any) (int, flaw) {
 		if x, err := strconv.Atoi(string(v)); err == nil {
 			return x, flaw{}
 		}
-		x, err := strconv.ParseFloat(string(v), 64)
+		x, _ := realNumber(v)
 		switch {
-		case err != nil || math.IsNaN(x) || math.IsInf(x, 0):
+		case math.IsNaN(x) || math.IsInf(x, 0):
 			return 0, flaw{kind: "finite_number", message: "Input should be a finite number"}
 		case x != math.Trunc(x):
 			return 0, flaw{kind: "int_from_float", message: "Input should be a valid integer, got a number with a fractional part"}
@@ -102,9 +102,8 @@ func (f *fields) float(name string, otherwise float64) float64 {
 		}
 		return 0
 	case number:
-		if x, err := strconv.ParseFloat(string(v), 64); err == nil || math.IsInf(x, 0) {
-			return x
-		}
+		x, _ := realNumber(v)
+		return x
 	case string:
 		if x, err := strconv.ParseFloat(strings.TrimSpace(v), 64); err == nil {
 			return x
@@ -135,12 +134,17 @@ func (f *fields) flag(name string) bool {
 		}
 		f.noBool(name, v)
 	case number:
-		if x, err := strconv.ParseFloat(string(v), 64); err == nil && (x == 0 || x == 1) {
+		x, _ := realNumber(v)
+		switch _, err := strconv.ParseInt(string(v), 10, 64); {
+		case x == 0 || x == 1:
 			return x == 1
+		case err == nil:
+			f.noBool(name, v)
+		default:
+			f.note(wrongKind("bool", f.path(name), v))
 		}
-		f.noBool(name, v)
 	default:
-		f.note(flaw{kind: "bool_type", at: f.path(name), message: "Input should be a valid boolean", input: v})
+		f.note(wrongKind("bool", f.path(name), v))
 	}
 	return false
 }

@@ -105,13 +105,11 @@ func pyText(v any) string {
 	case string:
 		return v
 	case number:
-		if i, err := strconv.ParseInt(string(v), 10, 64); err == nil {
-			return strconv.FormatInt(i, 10)
+		if pyType(v) == "int" {
+			return string(v)
 		}
-		if f, err := strconv.ParseFloat(string(v), 64); err == nil {
-			return pyFloat(f)
-		}
-		return string(v)
+		f, _ := realNumber(v)
+		return pyFloat(f)
 	case []any:
 		parts := make([]string, len(v))
 		for i, e := range v {

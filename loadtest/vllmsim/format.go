@@ -1,6 +1,9 @@
 package vllmsim
 
-import "slices"
+import (
+	"net/http"
+	"slices"
+)
 
 // checkFormat is what vLLM says of response_format before it reads it.
 func checkFormat(f *fields) *fault {
@@ -21,7 +24,17 @@ type format struct {
 
 // readFormat reads response_format, and structured_outputs beside it.
 func (f *fields) readFormat() (format, *fault) {
-	if so := f.child("structured_outputs"); so != nil {
+	if v := f.members["structured_outputs"]; v != nil {
+		o, ok := v.(object)
+		if !ok {
+			return format{}, &fault{
+				status: http.StatusInternalServerError, kind: typeInternal, message: "'" + pyType(v) + "' object has no attribute 'get'",
+			}
+		}
+		so := &fields{object: o, at: f.path("structured_outputs"), bad: f.bad}
+		if !slices.ContainsFunc([]string{"json", "regex", "choice", "grammar", "json_object", "structural_tag"}, so.has) {
+			return format{}, noConstraint()
+		}
 		if schema := so.members["json"]; schema != nil {
 			return format{json: true, schema: schema}, nil
 		}
@@ -48,11 +61,7 @@ func (f *fields) readFormat() (format, *fault) {
 		return schemaFormat(js.members["schema"])
 	case "text", "structural_tag":
 	default:
-		const expected = "'text', 'json_object' or 'json_schema'"
-		f.note(flaw{
-			kind: "literal_error", at: rf.path("type"), message: "Input should be " + expected, input: kind,
-			context: `{'expected': "` + expected + `"}`,
-		})
+		f.note(noLiteral(rf.path("type"), kind, "text", "json_object", "json_schema"))
 	}
 	return format{}, nil
 }
@@ -60,16 +69,20 @@ func (f *fields) readFormat() (format, *fault) {
 func schemaFormat(schema any) (format, *fault) {
 	o, ok := schema.(object)
 	if !ok {
-		return format{}, badRequest("", "You must use one kind of structured outputs constraint but none are specified: "+
-			"{'json': None, 'regex': None, 'choice': None, 'grammar': None, 'json_object': None, 'disable_any_whitespace': False, "+
-			"'disable_additional_properties': False, 'whitespace_pattern': None, 'structural_tag': None, '_backend': None, "+
-			"'_backend_was_auto': False}")
+		return format{}, noConstraint()
 	}
 	known := []string{"string", "integer", "number", "boolean", "null", "array", "object"}
 	if kind, ok := o.members["type"].(string); ok && !slices.Contains(known, kind) {
 		return format{}, badRequest("", "Grammar error: Invalid type: "+kind)
 	}
 	return format{json: true, schema: schema}, nil
+}
+
+func noConstraint() *fault {
+	return badRequest("", "You must use one kind of structured outputs constraint but none are specified: "+
+		"{'json': None, 'regex': None, 'choice': None, 'grammar': None, 'json_object': None, 'disable_any_whitespace': False, "+
+		"'disable_additional_properties': False, 'whitespace_pattern': None, 'structural_tag': None, '_backend': None, "+
+		"'_backend_was_auto': False}")
 }
 
 // want is an answer of this format.

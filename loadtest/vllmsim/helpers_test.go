@@ -141,6 +141,7 @@ func (rq request) send(ctx context.Context, base string) (*http.Response, error)
 		return nil, err
 	}
 	rq.setHeader(req.Header)
+	req.Close = true // the real one closes kept connections at times of its own
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return client.Do(req)
 }

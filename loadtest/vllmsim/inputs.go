@@ -65,6 +65,16 @@ func readTokens(v []any) (input, *fault, bool) {
 	return in, nil, true
 }
 
+const emptyPrompt = "The decoder prompt cannot be empty"
+
+// truncated is the end of a prompt, if only that is wanted.
+func (g *sampling) truncated(tokens []token) []token {
+	if g.truncate != nil && *g.truncate >= 0 && len(tokens) > *g.truncate {
+		return tokens[len(tokens)-*g.truncate:]
+	}
+	return tokens
+}
+
 // tokenizeInput is the tokens of an input, and a fault if there are none or too
 // many.
 func (s *Server) tokenizeInput(in input, g *sampling) ([]token, *fault) {
@@ -72,11 +82,8 @@ func (s *Server) tokenizeInput(in input, g *sampling) ([]token, *fault) {
 	if in.isText {
 		tokens = appendTokens(nil, in.text, s.maxModelLen()+1)
 	}
-	if len(tokens) == 0 {
-		return nil, badRequest("", "The decoder prompt cannot be empty")
-	}
-	if g.truncate != nil && *g.truncate >= 0 && len(tokens) > *g.truncate {
-		tokens = tokens[len(tokens)-*g.truncate:]
+	if tokens = g.truncated(tokens); len(tokens) == 0 {
+		return nil, badRequest("", emptyPrompt)
 	}
 	return tokens, s.checkLength(g, len(tokens), in.isText)
 }

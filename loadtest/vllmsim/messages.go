@@ -73,6 +73,13 @@ func (f *fields) readAnthropic(answer bool) *chatRequest {
 			f.note(missing(f.path(name), f.object))
 		}
 	}
+	f.declare(map[bool]string{true: declaredMessage, false: declaredCount}[answer])
+	if f.members["model"] == "" {
+		f.note(flaw{
+			kind: "value_error", at: f.path("model"), message: "Value error, Model is required",
+			input: "", context: "{'error': ValueError('Model is required')}",
+		})
+	}
 	c := &chatRequest{generate: true}
 	c.sampling = sampling{
 		model: f.text("model"), n: 1, maxName: "max_completion_tokens", logprobs: -1, promptLogs: -1, stream: f.flag("stream"),
@@ -170,7 +177,13 @@ func (f *fields) anthropicTools() toolset {
 		ts.choice = choiceAuto
 	}
 	choice := f.child("tool_choice")
-	if choice == nil || len(ts.tools) == 0 {
+	if choice == nil {
+		return ts
+	}
+	if !choice.has("type") {
+		f.note(missing(choice.path("type"), choice.object))
+	}
+	if len(ts.tools) == 0 {
 		return ts
 	}
 	switch choice.text("type") {

@@ -145,10 +145,19 @@ func (s *Server) readPooling(r *http.Request) (*poolingRequest, *fault) {
 	if bad != nil {
 		return nil, bad
 	}
+	if f.has("normalize") {
+		return nil, badParameter("normalize", "Parameter `normalize` was removed; use `use_activation` instead.")
+	}
+	if bad = checkSalt(f); bad != nil {
+		return nil, bad
+	}
+	f.declare(declaredPooling)
+	size := f.optional("dimensions")
 	p := &poolingRequest{
-		model: f.text("model"), id: f.text("request_id"), encoding: f.text("encoding_format"), priority: f.integer("priority", 0),
+		model: f.text("model"), id: f.text("request_id"), encoding: f.text("encoding_format"), priority: f.priority(),
 	}
 	f.checkEncoding(p.encoding)
+	g := &sampling{truncate: f.int64("truncate_prompt_tokens"), salt: f.text("cache_salt")}
 	inputs, bad := s.poolInputs(f)
 	if flawed := f.fault(); flawed != nil {
 		return nil, flawed
@@ -159,11 +168,11 @@ func (s *Server) readPooling(r *http.Request) (*poolingRequest, *fault) {
 	if p.model, bad = s.checkModel(p.model); bad != nil {
 		return nil, bad
 	}
-	if d := f.optional("dimensions"); d != nil {
+	if size != nil {
 		return nil, badRequest("", fmt.Sprintf(
-			"Model '%s' does not support Matryoshka embeddings; dimensions must be unset (received dimensions=%d).", p.model, *d))
+			"Model '%s' does not support Matryoshka embeddings; dimensions must be unset (received dimensions=%d).", p.model, *size))
 	}
-	p.prompts, bad = s.tokenizeInputs(inputs, &sampling{truncate: f.optional("truncate_prompt_tokens"), salt: f.text("cache_salt")})
+	p.prompts, bad = s.tokenizeInputs(inputs, g)
 	return p, bad
 }
 
@@ -172,11 +181,7 @@ func (f *fields) checkEncoding(encoding string) {
 	case "", "float", "base64", "bytes", "bytes_only":
 		return
 	}
-	const expected = "'float', 'base64', 'bytes' or 'bytes_only'"
-	f.note(flaw{
-		kind: "literal_error", at: f.path("encoding_format"), message: "Input should be " + expected, input: encoding,
-		context: `{'expected': "` + expected + `"}`,
-	})
+	f.note(noLiteral(f.path("encoding_format"), encoding, "float", "base64", "bytes", "bytes_only"))
 }
 
 // poolInputs reads input, or the conversation that stands for it.

@@ -71,8 +71,8 @@ func (s *Server) checkStore(f *fields) *fault {
 				"To enable these features, set the environment variable `VLLM_ENABLE_RESPONSES_API_STORE=1` when launching the vLLM server.",
 		}
 	}
-	id := f.text("previous_response_id")
-	if id == "" || s.responses.get(id) != nil {
+	id, _ := f.members["previous_response_id"].(string) // another kind is refused already
+	if !f.has("previous_response_id") || s.responses.get(id) != nil {
 		return nil
 	}
 	return noResponse(id)
@@ -92,10 +92,14 @@ func (f *fields) readResponse() *responseRequest {
 	if s := f.text("instructions"); s != "" {
 		c.messages = append(c.messages, message{role: "system", text: validText(s)})
 	}
-	switch in := f.members["input"].(type) {
-	case nil:
+	f.declare(declaredResponse)
+	in, there := f.members["input"]
+	if !there {
 		// vLLM has added the request's id to what it reads by now.
 		f.note(missing(f.path("input"), withID(f.object)))
+		return c
+	}
+	switch in := in.(type) {
 	case string:
 		c.messages = append(c.messages, message{role: "user", text: validText(in)})
 	case []any:
@@ -157,12 +161,17 @@ func (f *fields) responseTools() toolset {
 		ts.tools = append(ts.tools, tool{name: name, schema: o.members["parameters"], raw: o})
 		ts.choice = choiceAuto
 	}
-	switch c := f.members["tool_choice"].(type) {
-	case string:
-		ts.choice = c
-	case object:
+	choice, there := f.members["tool_choice"]
+	if o, ok := choice.(object); ok && o.members["type"] != nil {
 		ts.choice = choiceNamed
-		ts.name, _ = c.members["name"].(string)
+		ts.name, _ = o.members["name"].(string)
+		return ts
+	}
+	switch s, _ := choice.(string); { // no string: no choice
+	case s == choiceNone || s == choiceAuto || s == choiceRequired:
+		ts.choice = s
+	case there:
+		f.note(noLiteral(f.path("tool_choice"), choice, choiceNone, choiceAuto, choiceRequired))
 	}
 	return ts
 }

@@ -173,7 +173,7 @@ func respond(w http.ResponseWriter, kind string, status int, body []byte) {
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client is gone otherwise
+	_, _ = w.Write(body) //nolint:gosec // JSON or plain text, never HTML; if it fails the client is gone
 }
 
 func answerFault(w http.ResponseWriter, f *fault) { answerJSON(w, f.status, f.openAI()) }

@@ -40,10 +40,10 @@ func readSampling(f *fields) sampling {
 	g := sampling{
 		model: f.text("model"), n: f.integer("n", 1), maxName: "max_tokens", maxTokens: f.optional("max_tokens"),
 		minTokens: f.integer("min_tokens", 0), ignoreEOS: f.flag("ignore_eos"), stops: f.stops(),
-		stopShown: f.flag("include_stop_str_in_output"), seed: f.optional("seed"), priority: f.integer("priority", 0),
+		stopShown: f.flag("include_stop_str_in_output"), seed: f.int64("seed"), priority: f.priority(),
 		salt: f.text("cache_salt"), requestID: f.text("request_id"), tokenIDs: f.flag("return_token_ids"),
-		asIDs: f.flag("return_tokens_as_token_ids"), logprobs: -1, promptLogs: f.integer("prompt_logprobs", -1),
-		truncate: f.optional("truncate_prompt_tokens"), stream: f.flag("stream"),
+		asIDs: f.flag("return_tokens_as_token_ids"), logprobs: -1, promptLogs: f.logprobs("prompt_logprobs"),
+		truncate: f.int64("truncate_prompt_tokens"), stream: f.flag("stream"),
 		temperature: f.float("temperature", 1), topP: f.float("top_p", 1), minP: f.float("min_p", 0),
 		presence: f.float("presence_penalty", 0), frequency: f.float("frequency_penalty", 0),
 		repetition: f.float("repetition_penalty", 1), topK: f.integer("top_k", 0),
@@ -53,6 +53,26 @@ func readSampling(f *fields) sampling {
 		g.continuous = g.continuous && g.withUsage
 	}
 	return g
+}
+
+func (f *fields) priority() int {
+	if p := f.int64("priority"); p != nil {
+		return *p
+	}
+	return 0
+}
+
+// vocabulary is how many tokens a model has; -1 asks for the log probabilities of
+// all.
+const vocabulary = 151_936
+
+// logprobs is a number of alternatives; negative: none are wanted.
+func (f *fields) logprobs(name string) int {
+	n := f.integer(name, -2)
+	if n == -1 {
+		return vocabulary
+	}
+	return max(n, -1)
 }
 
 // mostStops is how many stop strings there may be.
@@ -99,6 +119,16 @@ func (f *fields) stopList(v []any, at string) []string {
 
 // checkBefore is what vLLM looks at before it reads the fields.
 func checkBefore(f *fields) *fault {
+	if bad := checkSalt(f); bad != nil {
+		return bad
+	}
+	if f.truthy("stream_options") && !f.truthy("stream") {
+		return badParameter("stream_options", "Stream options can only be defined when `stream=True`.")
+	}
+	return nil
+}
+
+func checkSalt(f *fields) *fault {
 	if v, ok := f.members["cache_salt"]; ok && v != nil {
 		s, text := v.(string)
 		switch {
@@ -108,9 +138,6 @@ func checkBefore(f *fields) *fault {
 			return badParameter("cache_salt",
 				`Parameter 'cache_salt' must be at most 128 characters and must not contain '@', '/', '\\', or NUL.`)
 		}
-	}
-	if f.truthy("stream_options") && !f.truthy("stream") {
-		return badParameter("stream_options", "Stream options can only be defined when `stream=True`.")
 	}
 	return nil
 }
@@ -169,9 +196,14 @@ func (g *sampling) check(room int) *fault {
 	if g.temperature < 1e-5 && g.n > 1 {
 		return badRequest("", fmt.Sprintf("n must be 1 when using greedy sampling, got %d.", g.n))
 	}
-	if g.logprobs > mostLogprobs {
-		return badValue("logprobs", g.logprobs,
-			fmt.Sprintf("Requested sample logprobs of %d, which is greater than max allowed: %d", g.logprobs, mostLogprobs))
+	for _, of := range []struct {
+		param, name string
+		n           int
+	}{{"logprobs", "sample logprobs", g.logprobs}, {"prompt_logprobs", "prompt logprobs", g.promptLogs}} {
+		if of.n > mostLogprobs {
+			return badValue(of.param, of.n,
+				fmt.Sprintf("Requested %s of %d, which is greater than max allowed: %d", of.name, of.n, mostLogprobs))
+		}
 	}
 	return nil
 }
@@ -183,6 +215,8 @@ func (g *sampling) checkPenalties() *fault {
 		return badRequest("", "presence_penalty must be in [-2, 2], got "+pyFloat(g.presence)+".")
 	case g.frequency < -2 || g.frequency > 2:
 		return badRequest("", "frequency_penalty must be in [-2, 2], got "+pyFloat(g.frequency)+".")
+	case math.IsInf(g.repetition, 0) || math.IsNaN(g.repetition):
+		return badRequest("", "repetition_penalty must be a finite number, got "+pyFloat(g.repetition)+".")
 	case g.repetition <= 0:
 		return badRequest("", "repetition_penalty must be greater than zero, got "+pyFloat(g.repetition)+".")
 	case unbounded:

@@ -75,6 +75,7 @@ func (s *Server) rerank(w http.ResponseWriter, r *http.Request) {
 			f.note(missing(f.path(name), f.object))
 		}
 	}
+	f.declare("top_n:-int!")
 	top := f.integer("top_n", 0)
 	if top < 0 {
 		f.note(flaw{
@@ -141,7 +142,8 @@ func (sc *scored) tokens() int {
 func (s *Server) scoreSides(r *http.Request, f *fields, names [2]string) (*scored, *fault) {
 	sc := &scored{model: f.text("model"), id: "score-" + s.requestID(r, f.text("request_id"))}
 	left, right := f.texts(names[0]), f.texts(names[1])
-	priority := priorityOf(r, f.integer("priority", 0))
+	g := &sampling{truncate: f.int64("truncate_prompt_tokens")}
+	priority := priorityOf(r, f.priority())
 	if bad := f.fault(); bad != nil {
 		return nil, bad
 	}
@@ -157,7 +159,6 @@ func (s *Server) scoreSides(r *http.Request, f *fields, names [2]string) (*score
 	case len(left) != 1 && len(left) != len(right):
 		return nil, badRequest("", "Input lengths must be either 1:1, 1:N or N:N")
 	}
-	g := &sampling{truncate: f.optional("truncate_prompt_tokens")}
 	if sc.left, bad = s.tokenizeInputs(left, g); bad != nil {
 		return nil, bad
 	}

@@ -22,6 +22,7 @@ func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) {
 func (s *Server) tokenized(f *fields) ([]byte, *fault) {
 	model := f.text("model")
 	tokens := f.tokens(s.maxModelLen() * bytesPerToken)
+	f.declare("add_special_tokens:bool!")
 	strings := f.flag("return_token_strs")
 	if bad := f.fault(); bad != nil {
 		return nil, bad
@@ -75,6 +76,7 @@ func (s *Server) detokenize(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) detokenized(f *fields) ([]byte, *fault) {
 	model := f.text("model")
+	f.declare("tokens:-list!")
 	if _, there := f.members["tokens"]; !there {
 		f.note(missing(f.path("tokens"), f.object))
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -192,6 +193,50 @@ func indexOf(v any) string {
 	}
 	c, _ := list[0].(map[string]any)
 	return fmt.Sprint(" ", c["index"], c["finish_reason"])
+}
+
+// TestTwinFields sends every field with values of all kinds, and compares by status,
+// type and parameter. There are too many to be recorded.
+func TestTwinFields(t *testing.T) {
+	theirs := os.Getenv("VLLM_URL")
+	if theirs == "" {
+		t.Skip("set VLLM_URL to the URL of a real vLLM, started as the comment in this file says")
+	}
+	cfg := generator()
+	cfg.Speed = 1
+	_, ours := serve(t, cfg)
+	const fields = "model n max_tokens min_tokens temperature top_p top_k min_p presence_penalty frequency_penalty repetition_penalty stop " +
+		"seed stream stream_options logit_bias logprobs ignore_eos include_stop_str_in_output user priority cache_salt request_id " +
+		"return_token_ids return_tokens_as_token_ids prompt_logprobs truncate_prompt_tokens response_format structured_outputs " +
+		"skip_special_tokens stop_token_ids echo add_special_tokens best_of bad_words max_completion_tokens top_logprobs tools " +
+		"tool_choice parallel_tool_calls add_generation_prompt continue_final_message return_prompt_text reasoning_effort " +
+		"chat_template_kwargs documents use_beam_search suffix nosuch"
+	for path, begin := range map[string]string{chatPath: hello + `,"max_tokens":1`, completionPath: `"prompt":"a","max_tokens":1`} {
+		for field := range strings.FieldsSeq(fields) {
+			for _, v := range []string{
+				"null", "true", "0", "1", "-1", "1.5", `"x"`, `"1"`, `""`, "[]", "{}", "[1]", `["a"]`, `{"a":1}`, "1e400",
+			} {
+				rq := request{path: path, body: "{" + begin + `,"` + field + `":` + v + "}"}
+				if want, got := verdict(rq.do(t, theirs)), verdict(rq.do(t, ours)); want != got {
+					t.Errorf("%s: %s\nvLLM: %s\nours: %s", path, rq.body, want, got)
+				}
+			}
+		}
+	}
+}
+
+// verdict is what an answer says of a request.
+func verdict(a answered) string {
+	var v struct {
+		Error struct {
+			Type  string
+			Param *string
+		}
+	}
+	if a.status == http.StatusOK || json.Unmarshal([]byte(a.body), &v) != nil {
+		return strconv.Itoa(a.status)
+	}
+	return fmt.Sprintf("%d %s %s", a.status, v.Error.Type, compact(v.Error.Param))
 }
 
 // TestTwinMetrics looks for every series of ours at a real server, with the same

@@ -92,9 +92,9 @@ func chatTwins() []twin {
 		`,"max_tokens":2,"prompt_logprobs":1`, `,"max_tokens":2,"return_token_ids":true,"return_prompt_text":true`+letters,
 		`,"max_tokens":20,"return_token_ids":true,"return_prompt_text":true,"stream":true`+letters,
 		`,"max_tokens":99,"stop":"a","logit_bias":{"67":100}`, `,"response_format":{"type":"json_object"},"max_tokens":30,"ignore_eos":false`,
-		nilTools+`,"tool_choice":"required","max_tokens":300`, nilTools+`,"tool_choice":"required","max_tokens":3`,
+		nilTools+`,"tool_choice":"required","max_tokens":3000`, nilTools+`,"tool_choice":"required","max_tokens":3`,
 		nilTools+`,"tool_choice":"required","max_tokens":3,"stream":true`,
-		nilTools+`,"tool_choice":{"type":"function","function":{"name":"f"}},"max_tokens":300`,
+		nilTools+`,"tool_choice":{"type":"function","function":{"name":"f"}},"max_tokens":3000`,
 		nilTools+`,"tool_choice":{"type":"function","function":{"name":"f"}},"max_tokens":3`,
 		nilTools+`,"max_tokens":3`+letters, nilTools+`,"tool_choice":"none","max_tokens":3`+letters,
 	)...)
@@ -147,14 +147,14 @@ func otherTwins() []twin {
 		`{"input":"hi","temperature":3}`, `{"input":"hi","background":true}`, `{"input":"hi","previous_response_id":"resp_x"}`, `{"input":[]}`,
 		`{"input":"hi","max_output_tokens":2,"temperature":0,"top_p":0.5,"metadata":{"a":"b"},"user":"u","truncation":"auto","reasoning":{"effort":"low"},`+
 			`"service_tier":"flex","store":false,"text":{"format":{"type":"json_object"}}}`,
-		`{"input":"hi","max_output_tokens":300,"tool_choice":"required",`+bools+`}`, `{"input":"hi","max_output_tokens":3,"tool_choice":"required",`+bools+`}`,
+		`{"input":"hi","max_output_tokens":3000,"tool_choice":"required",`+bools+`}`, `{"input":"hi","max_output_tokens":3,"tool_choice":"required",`+bools+`}`,
 	)...)
 	const messages = "/v1/messages"
 	model := `,"model":"tiny"`
-	out = append(out, chats(messages, model+`,"max_tokens":3`, model+`,"max_tokens":300,"stop_sequences":["a"," "]`, `,"max_tokens":3`, model, `,"max_tokens":3,"model":"x"`,
+	out = append(out, chats(messages, model+`,"max_tokens":3`, model+`,"max_tokens":3000,"stop_sequences":["a"," "]`, `,"max_tokens":3`, model, `,"max_tokens":3,"model":"x"`,
 		model+`,"max_tokens":0`, model+`,"max_tokens":40000`, model+`,"max_tokens":3,"temperature":3`, `,"model":5,"max_tokens":"x"`,
 		model+`,"max_tokens":3,"system":"be"`, model+`,"max_tokens":3,"system":[{"type":"text","text":"be"}]`,
-		model+`,"max_tokens":300,"tool_choice":{"type":"any"},"tools":[{"name":"f","strict":true,"input_schema":{"type":"object","properties":{"a":{"type":"boolean"}},"required":["a"],"additionalProperties":false}}]`,
+		model+`,"max_tokens":3000,"tool_choice":{"type":"any"},"tools":[{"name":"f","strict":true,"input_schema":{"type":"object","properties":{"a":{"type":"boolean"}},"required":["a"],"additionalProperties":false}}]`,
 	)...)
 	out = append(out, posts(messages, `{`, `{"messages":[],"model":"tiny","max_tokens":3}`, `{"messages":[{"role":"user","content":5}],"model":"tiny","max_tokens":3}`)...)
 	out = append(out, chats(messages+"/count_tokens", model, ``, `,"model":"x"`)...)
