@@ -20,7 +20,7 @@ func (a *App) banner() {
 	}
 	say("  admin    %s", a.AdminURL())
 	say("  metrics  %s", a.MetricsURL())
-	for _, p := range a.cfg.Pools {
+	for _, p := range a.current().Pools {
 		for _, b := range p.Backends {
 			say("  backend  %s (pool %s)", b.URL, p.Name)
 		}
@@ -31,7 +31,7 @@ func (a *App) banner() {
 	if a.edge != nil && a.edge.identifier.OpenMode() {
 		say("Open mode: nothing is verified, whoever calls is who they say they are. To close it set identity.api_keys.file (and mark Open WebUI's key `forwarder: true`), or identity.jwt.")
 	}
-	for _, w := range a.cfg.Warnings {
+	for _, w := range a.current().Warnings {
 		say("Note: %s", w)
 	}
 	if _, err := fmt.Fprint(a.opts.Stdout, out.String()); err != nil {
@@ -42,7 +42,7 @@ func (a *App) banner() {
 // EdgeURL is where the edge is while it runs, without /v1.
 func (a *App) EdgeURL() string {
 	scheme := "http"
-	if a.cfg.TLS.CertFile != "" {
+	if a.current().TLS.CertFile != "" {
 		scheme = "https"
 	}
 	return scheme + "://" + reachable(a.edge.server.Addr())
