@@ -94,7 +94,7 @@ func newLeader(ctx context.Context, cfg *Config, p Policy, epoch scheduler.Fence
 		workers: map[string]*workerState{}, proxies: map[string]time.Time{}, notices: map[string][]scheduler.Notice{},
 		names: names{}, estimate: newEstimates(), preempted: map[string]capacity.Sample{},
 		rand:   rand.New(rand.NewPCG(uint64(epoch.Bucket), uint64(epoch.Revision))),
-		noneUp: now, started: now, ticked: now, savedAt: now,
+		noneUp: now, started: now, ticked: now, savedAt: now, wake: time.NewTimer(time.Hour),
 	}, nil
 }
 
@@ -115,7 +115,6 @@ func (l *leader) run(ctx context.Context) {
 	go func() { defer close(tailed); l.tail(ctx) }()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	l.wake = time.NewTimer(time.Hour)
 	defer l.wake.Stop()
 	l.tick(time.Now())
 	for l.pass(ctx, ticker) {
