@@ -3,19 +3,9 @@ package broker
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
-	"sync"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
-)
-
-const (
-	deleters      = 8 // deletes of one stream under way at once
-	deleteTry     = 2 * time.Second
-	deletePause   = 50 * time.Millisecond
-	closePatience = 2 * time.Second
 )
 
 // Delete takes an entry out of the stream, in the background and until JetStream
@@ -67,80 +57,13 @@ func isGone(e *jetstream.APIError) bool {
 	}
 }
 
-// deletes is a queue of sequences. Its goroutines live only while there is work.
-type deletes struct {
-	do     func(ctx context.Context, seq uint64) error
-	log    *slog.Logger
-	ctx    context.Context
-	cancel context.CancelFunc
-	group  sync.WaitGroup
-
-	mu      sync.Mutex
-	waiting []uint64
-	active  int
-	closed  bool
-}
-
-func newDeletes(do func(context.Context, uint64) error, log *slog.Logger) *deletes {
-	ctx, cancel := context.WithCancel(context.Background())
-	return &deletes{do: do, log: log, ctx: ctx, cancel: cancel}
-}
-
-func (d *deletes) add(seq uint64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return
+// purgeNow takes out all entries before a sequence.
+func (s *Stream) purgeNow(ctx context.Context, before uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, deleteTry)
+	defer cancel()
+	stream, err := s.handle(ctx)
+	if err != nil {
+		return err
 	}
-	d.waiting = append(d.waiting, seq)
-	if d.active < deleters {
-		d.active++
-		d.group.Go(d.work)
-	}
-}
-
-func (d *deletes) work() {
-	for {
-		seq, ok := d.next()
-		if !ok {
-			return
-		}
-		d.delete(seq)
-	}
-}
-
-func (d *deletes) next() (uint64, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.waiting) == 0 {
-		d.active--
-		return 0, false
-	}
-	seq := d.waiting[0]
-	d.waiting = d.waiting[1:]
-	return seq, true
-}
-
-func (d *deletes) delete(seq uint64) {
-	for wait := deletePause; ; wait = min(2*wait, deleteTry) {
-		err := d.do(d.ctx, seq)
-		if err == nil {
-			return
-		}
-		if !pause(d.ctx, wait) {
-			d.log.Warn("an entry could not be deleted before the end", slog.Uint64("seq", seq), slog.Any("error", err))
-			return
-		}
-	}
-}
-
-// close takes no more, and waits for what is left until the deadline.
-func (d *deletes) close(deadline time.Time) {
-	d.mu.Lock()
-	d.closed = true
-	d.mu.Unlock()
-	timer := time.AfterFunc(time.Until(deadline), d.cancel)
-	d.group.Wait()
-	timer.Stop()
-	d.cancel()
+	return stream.Purge(ctx, jetstream.WithPurgeSequence(before))
 }

@@ -3,9 +3,12 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"fairlane/scheduler"
 )
@@ -102,7 +105,7 @@ func TestDeletesAreRetried(t *testing.T) {
 			}
 			done <- seq
 			return nil
-		}, Config{}.withDefaults().Logger)
+		}, neverPurged(t), Config{}.withDefaults().Logger)
 		for seq := range uint64(3) {
 			d.add(seq)
 		}
@@ -118,9 +121,49 @@ func TestDeletesAreRetried(t *testing.T) {
 	})
 }
 
+func neverPurged(t *testing.T) func(context.Context, uint64) error {
+	t.Helper()
+	return func(_ context.Context, before uint64) error {
+		t.Errorf("purged before %d, and nobody has read the stream", before)
+		return nil
+	}
+}
+
+// TestDeletesOfWhatLiesBefore reads ten entries of which two stay.
+func TestDeletesOfWhatLiesBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls []string
+		note := func(what string) func(context.Context, uint64) error {
+			return func(_ context.Context, seq uint64) error {
+				calls = append(calls, fmt.Sprint(what, " ", seq))
+				return nil
+			}
+		}
+		d := newDeletes(note("erase"), note("purge before"), Config{}.withDefaults().Logger)
+		d.follow(1)
+		for seq := uint64(1); seq <= 10; seq++ {
+			d.read(seq)
+		}
+		for _, seq := range []uint64{3, 1, 2, 7} { // 4 and the later ones stay
+			d.add(seq)
+		}
+		pause(t.Context(), 2*gather)
+		d.add(5) // alone and in the middle
+		pause(t.Context(), 2*gather)
+		for _, seq := range []uint64{4, 6, 8, 9, 10} { // nothing stays
+			d.add(seq)
+		}
+		d.close(time.Now().Add(time.Second))
+		want := []string{"purge before 4", "erase 7", "erase 5", "purge before 11"}
+		if diff := cmp.Diff(want, calls); diff != "" {
+			t.Errorf("calls (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestDeletesGiveUpAtTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDeletes(func(context.Context, uint64) error { return errTest }, Config{}.withDefaults().Logger)
+		d := newDeletes(func(context.Context, uint64) error { return errTest }, neverPurged(t), Config{}.withDefaults().Logger)
 		for seq := range uint64(100) {
 			d.add(seq)
 		}

@@ -71,7 +71,7 @@ func (b *Broker) Stream(ctx context.Context, cfg StreamConfig) (*Stream, error) 
 		return nil, fmt.Errorf("stream of pool %q: %w", cfg.Pool, err)
 	}
 	s := &Stream{b: b, pool: cfg.Pool, name: streamName(cfg.Pool)}
-	s.deletes = newDeletes(s.deleteNow, b.cfg.Logger)
+	s.deletes = newDeletes(s.deleteNow, s.purgeNow, b.cfg.Logger)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.streams = append(b.streams, s)

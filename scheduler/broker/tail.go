@@ -33,6 +33,7 @@ var errMissed = errors.New("a message is missing")
 // broker was closed.
 func (s *Stream) Tail(ctx context.Context, from uint64, entry func(seq uint64, e *scheduler.Entry, err error), loaded func()) error {
 	t := &tail{s: s, next: max(from, 1), entry: entry, loaded: loaded}
+	s.deletes.follow(from)
 	for {
 		err := t.read(ctx)
 		if ctx.Err() != nil {
@@ -127,6 +128,7 @@ func (t *tail) take(m jetstream.Msg, expect uint64) error {
 		return fmt.Errorf("%w: %d came for %d", errMissed, meta.Sequence.Consumer, expect)
 	}
 	t.next = meta.Sequence.Stream + 1
+	t.s.deletes.read(meta.Sequence.Stream)
 	e, err := decodeEntry(m.Headers())
 	t.entry(meta.Sequence.Stream, e, err)
 	if meta.NumPending == 0 {
@@ -183,12 +185,8 @@ func (s *Stream) DropSync(ctx context.Context) error {
 }
 
 func (s *Stream) drop(ctx context.Context, seqs []uint64, keep int, last uint64) error {
-	stream, err := s.handle(ctx)
-	if err != nil {
-		return err
-	}
 	if keep == 0 && last > 0 {
-		return stream.Purge(ctx, jetstream.WithPurgeSequence(last+1))
+		return s.purgeNow(ctx, last+1)
 	}
 	for _, seq := range seqs {
 		if err := s.deleteNow(ctx, seq); err != nil {
