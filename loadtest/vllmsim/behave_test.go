@@ -451,3 +451,23 @@ func TestAConfigurationThatMakesNoSense(t *testing.T) {
 		}
 	}
 }
+
+func TestTheTokenThatEndsAnAnswerIsToldButHasNoText(t *testing.T) {
+	inBubble(t, Config{}, func(b bubble) {
+		t, s := b.T, b.server
+		a := chatOf(`,"return_token_ids":true,"logprobs":true`).on(t, s)
+		ids, _ := at(t, a.decode(t), "choices", 0, "token_ids").([]any)
+		if text := content(t, a); len(text) != (len(ids)-1)*bytesPerToken || ids[len(ids)-1] != float64(tokenEnd) {
+			t.Errorf("%d bytes of %d tokens, the last is %v", len(text), len(ids), ids[len(ids)-1])
+		}
+		probs, _ := at(t, a.decode(t), "choices", 0, "logprobs", "content").([]any)
+		if len(probs) != len(ids) || at(t, probs, len(probs)-1, "token") != "<|im_end|>" {
+			t.Errorf("the last of %d log probabilities is of %v", len(probs), probs[len(probs)-1])
+		}
+		cut := chatOf(`,"return_token_ids":true,"max_tokens":5`).on(t, s).decode(t)
+		ids, _ = at(t, cut, "choices", 0, "token_ids").([]any)
+		if len(ids) != 5 || ids[4] == float64(tokenEnd) {
+			t.Errorf("%v", ids)
+		}
+	})
+}

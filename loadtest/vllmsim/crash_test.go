@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,4 +177,25 @@ func TestAServerThatNeverRanCanStop(t *testing.T) {
 	}
 	s.Stop()
 	s.Stop()
+}
+
+func TestOutOfMemoryClosesThePort(t *testing.T) {
+	s, err := New(Config{KVBlocks: 20, MaxModelLen: 4000, CrashOnOOM: true, Speed: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	if err := s.Start("127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	base := "http://" + s.Addr()
+	if a := chatOf(`,"ignore_eos":true,"max_tokens":3000`).do(t, base); a.status != http.StatusInternalServerError {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	for !errors.Is(err, syscall.ECONNREFUSED) { // the port closes a moment later
+		var res *http.Response
+		if res, err = (request{path: "/health"}).send(t.Context(), base); err == nil {
+			res.Body.Close()
+		}
+	}
 }

@@ -347,3 +347,29 @@ func mustAdd(t *rapid.T, e *Engine, r Request) {
 		t.Fatalf("Add(%+v): %v", r, err)
 	}
 }
+
+// The head of the queue shares three idle blocks and lacks two. When the sequence
+// that runs takes one of the three, all three are gone, two are free, and the head
+// fits: a leap must end before that.
+func TestALeapDoesNotPassWhatAnEvictionAllows(t *testing.T) {
+	e := newEngine(t, Config{Profile: small(5, 4, 6)})
+	shared := []Mark{{Hash: 1, Tokens: 12}}
+	add(t, e, Request{ID: 1, Prompt: 12, Output: 0, Prefix: shared})
+	steps(e, 2)
+	add(t, e, Request{ID: 2, Prompt: 4, Output: 12})
+	steps(e, 1)
+	add(t, e, Request{ID: 3, Prompt: 19, Output: 1, Prefix: shared})
+	steps(e, 1)
+	n, _ := e.Leap(time.Hour)
+	if st := e.Stats(); n == 0 || n > 3 || st.Waiting != 1 {
+		t.Fatalf("it leapt %d steps: %+v", n, st)
+	}
+	for range 4 - n {
+		for _, ev := range e.Step().Events {
+			if ev.Kind == Scheduled && ev.ID == 3 {
+				return
+			}
+		}
+	}
+	t.Error("the head does not start")
+}

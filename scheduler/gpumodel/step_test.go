@@ -354,3 +354,15 @@ func TestNewRefusesWhatMakesNoSense(t *testing.T) {
 		t.Errorf("nosuch: %v", err)
 	}
 }
+
+func TestWhatAPreemptedSequenceHadOfTheBudgetIsLeftToOthers(t *testing.T) {
+	e := newEngine(t, Config{Profile: small(9, 3, 6), Scheduling: Priority})
+	add(t, e, Request{ID: 1, Prompt: 20, Output: 10, Priority: 9})
+	steps(e, 4)
+	add(t, e, Request{ID: 2, Prompt: 3, Output: 9}, Request{ID: 3, Prompt: 30, Output: 1, Priority: 1})
+	steps(e, 2)
+	st := e.Step() // 2 needs a block, 1 loses its own, and 3 gets the token that 1 had
+	if st.Decode != 1 || st.Prefill != 5 || e.Stats().Preemptions != 1 {
+		t.Errorf("%+v", st)
+	}
+}
