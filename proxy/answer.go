@@ -25,6 +25,7 @@ type answer struct {
 	meter meter
 
 	begun    bool // a byte of the backend's answer was there
+	wrote    bool // something was written
 	events   bool // what is written is a stream of events
 	ragged   bool // the last byte that was written does not end an event
 	late     []byte
@@ -82,6 +83,9 @@ func (a *answer) begin() {
 		return
 	}
 	fromBackend(a.x.header(), a.head.Header)
+	if n := a.head.Header["Content-Length"]; len(n) > 0 && !a.headIsEvents() { // it passes as it is
+		a.x.header()["Content-Length"] = n
+	}
 	if a.headIsEvents() {
 		a.commitEvents(a.head.Status)
 		return
@@ -99,6 +103,7 @@ func (a *answer) write(b []byte, now time.Time) error {
 		a.deadline = now
 		a.x.writeDeadline(now)
 	}
+	a.wrote = true
 	if _, err := a.x.w.Write(b); err != nil {
 		return err
 	}
@@ -112,10 +117,14 @@ func (a *answer) write(b []byte, now time.Time) error {
 // finish is the end of an answer that is whole.
 func (a *answer) finish() error {
 	a.begin()
-	if len(a.late) == 0 {
+	switch {
+	case len(a.late) > 0:
+		return a.event(openai.ErrorOf(a.x.route.Shape, a.head.Status, a.late))
+	case a.events || !a.wrote:
 		return nil
+	default:
+		return a.x.rc.Flush() // the client need not wait until all is noted
 	}
-	return a.event(openai.ErrorOf(a.x.route.Shape, a.head.Status, a.late))
 }
 
 // fail ends a call with a problem. Once a stream is committed that is an event

@@ -45,7 +45,7 @@ func newDeletes(erase, purge func(context.Context, uint64) error, log *slog.Logg
 func (d *deletes) follow(from uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.reading = reading{whole: from <= 1, there: map[uint64]struct{}{}}
+	d.reading = newReading(from)
 }
 
 // read notes an entry that was read; they come in order.
@@ -61,7 +61,7 @@ func (d *deletes) add(seq uint64) {
 	if d.closed {
 		return
 	}
-	delete(d.reading.there, seq)
+	d.reading.drop(seq)
 	d.waiting = append(d.waiting, seq)
 	if !d.active {
 		d.active = true

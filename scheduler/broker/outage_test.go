@@ -161,6 +161,20 @@ func TestDeletesOfWhatLiesBefore(t *testing.T) {
 	})
 }
 
+// TestDeletedBeforeItIsRead is an entry that was told by the tap, served, and read
+// last of all.
+func TestDeletedBeforeItIsRead(t *testing.T) {
+	r := newReading(1)
+	r.drop(1)
+	r.drop(2)
+	r.add(1)
+	r.add(2)
+	r.add(3)
+	if r.first() != 3 || len(r.early) != 0 || len(r.there) != 1 {
+		t.Errorf("first %d of %+v", r.first(), r)
+	}
+}
+
 func TestDeletesGiveUpAtTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDeletes(func(context.Context, uint64) error { return errTest }, neverPurged(t), Config{}.withDefaults().Logger)

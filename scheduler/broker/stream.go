@@ -60,6 +60,7 @@ type Stream struct {
 	name    string
 	deletes *deletes
 	cached  atomic.Pointer[jetstream.Stream]
+	tap     atomic.Pointer[func(seq uint64, e *scheduler.Entry)]
 }
 
 // Stream creates a pool's stream, or brings it to what is configured now.
@@ -142,6 +143,7 @@ func (s *Stream) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error
 	for wait := publishPause; ; wait = min(2*wait, publishTry/4) {
 		seq, err := s.publishOnce(ctx, &nats.Msg{Subject: subject, Header: h})
 		if err == nil {
+			s.tell(seq, e)
 			return seq, nil
 		}
 		if full := fullError(err); full != nil {
@@ -150,6 +152,23 @@ func (s *Stream) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error
 		if !retryable(err) || !pause(ctx, wait) {
 			return 0, fmt.Errorf("publish to pool %q: %w", s.pool, err)
 		}
+	}
+}
+
+// Tap tells of what is published in this process as soon as JetStream has it: for
+// a leader that lives here, too, that is sooner than to read it. entry is called
+// from the publisher's goroutine; whoever reads the stream as well hears of the
+// entry twice, in either order. There is one tap; stop ends it.
+func (s *Stream) Tap(entry func(seq uint64, e *scheduler.Entry)) (stop func()) {
+	s.tap.Store(&entry)
+	return func() { s.tap.CompareAndSwap(&entry, nil) }
+}
+
+// tell hands a copy on: an entry lies in what holds the request's body.
+func (s *Stream) tell(seq uint64, e *scheduler.Entry) {
+	if tap := s.tap.Load(); tap != nil {
+		clone := *e
+		(*tap)(seq, &clone)
 	}
 }
 

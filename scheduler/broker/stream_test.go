@@ -152,6 +152,27 @@ func TestPublishOfAnotherPool(t *testing.T) {
 	}
 }
 
+func TestTapTellsWhatIsPublishedHere(t *testing.T) {
+	b := openBroker(t, Config{Store: StoreMemory})
+	s := openStream(t, b, StreamConfig{})
+	told := make(chan string, 10)
+	stop := s.Tap(func(seq uint64, e *scheduler.Entry) { told <- fmt.Sprint(seq, " ", e.ID) })
+	e := entry("one", "u")
+	publish(t, s, e)
+	if got := take(t, told, "the tap"); got != "1 one" {
+		t.Errorf("told %q", got)
+	}
+	stop()
+	publish(t, s, entry("two", "u"))
+	stop = s.Tap(func(_ uint64, got *scheduler.Entry) { told <- fmt.Sprint(got != e && *got == *e) })
+	defer stop()
+	e = entry("three", "u")
+	publish(t, s, e)
+	if got := take(t, told, "the second tap"); got != "true" {
+		t.Error("the tap did not get a copy of its own, or heard what came before it")
+	}
+}
+
 func TestDeletedEntriesAreGone(t *testing.T) {
 	onBothStores(t, func(t *testing.T, b *Broker) {
 		t.Helper()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,6 +78,8 @@ func (a *attempt) whole(resp *http.Response) scheduler.Event {
 	var tail []byte                            // of an answer that goes on
 	if len(body) == maxWhole {
 		tail = keepLast(nil, body)
+	} else {
+		resp.Header.Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	a.firstByte.Store(true)
 	if err := a.out.head(a.head(resp)); err != nil {
