@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"slices"
 	"testing"
 	"time"
@@ -164,7 +165,7 @@ func TestTapTellsWhatIsPublishedHere(t *testing.T) {
 	}
 	stop()
 	publish(t, s, entry("two", "u"))
-	stop = s.Tap(func(_ uint64, got *scheduler.Entry) { told <- fmt.Sprint(got != e && *got == *e) })
+	stop = s.Tap(func(_ uint64, got *scheduler.Entry) { told <- strconv.FormatBool(got != e && *got == *e) })
 	defer stop()
 	e = entry("three", "u")
 	publish(t, s, e)
