@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -41,7 +42,7 @@ func (g *gpu) status() scheduler.BackendStatus {
 	defer g.mu.Unlock()
 	s := scheduler.BackendStatus{URL: g.url, Up: g.up}
 	if g.metrics && g.up {
-		s.Scrape = &scheduler.Scrape{At: time.Now(), Running: g.running, KVTokens: g.kv, BlockSize: 16, Preemptions: g.preemptions}
+		s.Scrape = &scheduler.Scrape{At: time.Now(), Running: g.running, KVUsage: math.NaN(), KVTokens: g.kv, BlockSize: 16, Preemptions: g.preemptions}
 	}
 	return s
 }
@@ -61,10 +62,25 @@ func (g *gpu) revive() {
 	g.up, g.died, g.preemptions = true, make(chan struct{}), 0
 }
 
-func (g *gpu) isUp() bool {
+// set changes it while it serves.
+func (g *gpu) set(change func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.up
+	change()
+}
+
+// most is the number of sequences that it has run at once.
+func (g *gpu) most() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.peak
+}
+
+// prefill is how long a prompt takes.
+func (g *gpu) prefill(tokens int) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return time.Duration(float64(tokens) / g.rate * float64(time.Second))
 }
 
 var (
@@ -279,7 +295,7 @@ func (w *simWorker) answer(a *simAttempt, g *gpu, died <-chan struct{}, body str
 		frame.Seq++
 		_ = px.Frame(&f)
 	}
-	next := time.Duration(float64(e.InputTokens) / g.rate * float64(time.Second))
+	next := g.prefill(e.InputTokens)
 	begun := time.Now()
 	for done, first := 0, true; ; first = false {
 		select {

@@ -121,7 +121,8 @@ func (l *leader) headroomRefuses(it *item) bool {
 			free += s.Slots - s.Running
 		}
 	}
-	return free-it.sequences() < min(kept, (all-1)/2, max(all-it.sequences(), 0))
+	kept = min(kept, (all-1)/2, all-it.sequences())
+	return kept > 0 && free-it.sequences() < kept
 }
 
 // runs counts an item that is in flight from now on.

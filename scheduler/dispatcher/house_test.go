@@ -173,8 +173,16 @@ func (h *house) close() {
 	advance(time.Minute) // timers that nobody waits for
 }
 
+// failer is a test, or one run of a property.
+type failer interface {
+	Helper()
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // checkIdle holds a leader that has nothing to do to having nothing left.
-func checkIdle(t testing.TB, l *leader) {
+func checkIdle(t failer, l *leader) {
 	t.Helper()
 	check(t, l)
 	if len(l.items) > 0 || len(l.elsewhere) > 0 || l.queue.Len() > 0 || len(l.expiries) > 0 || len(l.users) > 0 || len(l.deaths) > 0 || len(l.undeleted) > 0 {
@@ -199,7 +207,7 @@ func checkIdle(t testing.TB, l *leader) {
 }
 
 // check holds the leader's counters against what they count.
-func check(t testing.TB, l *leader) {
+func check(t failer, l *leader) {
 	t.Helper()
 	if err := l.queue.Check(); err != nil {
 		t.Error(err)
@@ -279,7 +287,7 @@ type client struct {
 	first    time.Time // head of the answer
 	ended    time.Time
 	position []int
-	eta      time.Duration
+	eta      time.Duration // the first
 	head     *scheduler.Head
 	end      *scheduler.End
 	problem  *scheduler.Problem
@@ -335,7 +343,9 @@ func (c *client) take(ev scheduler.CallEvent) (over bool) {
 	defer c.mu.Unlock()
 	switch ev.Kind {
 	case scheduler.CallQueued:
-		c.position, c.eta = append(c.position, ev.Position), ev.ETA
+		if c.position = append(c.position, ev.Position); len(c.position) == 1 {
+			c.eta = ev.ETA
+		}
 	case scheduler.CallGranted:
 		c.granted = time.Now()
 	case scheduler.CallHead:

@@ -40,20 +40,17 @@ func (l *leader) arrive(seq uint64, e *scheduler.Entry, err error) {
 // known reports whether an entry's request is known already: it was adopted
 // before its entry was read, or is over, or there twice.
 func (l *leader) known(seq uint64, id string) bool {
-	switch it := l.items[id]; {
+	it, e := l.items[id], l.elsewhere[id]
+	switch {
 	case it != nil && it.seq == 0:
 		it.seq = seq
-	case it != nil:
-		l.delete(seq)
-	case l.over.has(id):
+	case e.entry != nil && e.seq == 0:
+		e.seq = seq
+		l.elsewhere[id] = e
+	case it != nil || e.entry != nil || l.over.has(id):
 		l.delete(seq)
 	default:
-		e, ok := l.elsewhere[id]
-		if ok {
-			e.seq = seq
-			l.elsewhere[id] = e
-		}
-		return ok
+		return false
 	}
 	return true
 }
