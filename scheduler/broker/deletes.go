@@ -30,7 +30,7 @@ type deletes struct {
 	group  sync.WaitGroup
 
 	mu      sync.Mutex
-	reading reading
+	reading *reading // the last that began; nil: none has
 	waiting []uint64
 	active  bool
 	closed  bool
@@ -41,18 +41,11 @@ func newDeletes(erase, purge func(context.Context, uint64) error, log *slog.Logg
 	return &deletes{erase: erase, purge: purge, log: log, ctx: ctx, cancel: cancel, hurry: make(chan struct{})}
 }
 
-// follow notes that somebody begins to read the stream from a sequence.
-func (d *deletes) follow(from uint64) {
+// follow says who reads the stream from now on.
+func (d *deletes) follow(r *reading) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.reading = newReading(from)
-}
-
-// read notes an entry that was read; they come in order.
-func (d *deletes) read(seq uint64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.reading.add(seq)
+	d.reading = r
 }
 
 func (d *deletes) add(seq uint64) {
@@ -61,7 +54,9 @@ func (d *deletes) add(seq uint64) {
 	if d.closed {
 		return
 	}
-	d.reading.drop(seq)
+	if d.reading != nil {
+		d.reading.drop(seq)
+	}
 	d.waiting = append(d.waiting, seq)
 	if !d.active {
 		d.active = true
@@ -121,7 +116,10 @@ func (d *deletes) next() (round, bool) {
 		return round{}, false
 	}
 	var r round
-	first := d.reading.first()
+	first := uint64(0)
+	if d.reading != nil {
+		first = d.reading.first()
+	}
 	for _, seq := range d.waiting {
 		if seq < first {
 			r.covered = append(r.covered, seq)

@@ -140,9 +140,10 @@ func TestDeletesOfWhatLiesBefore(t *testing.T) {
 			}
 		}
 		d := newDeletes(note("erase"), note("purge before"), Config{}.withDefaults().Logger)
-		d.follow(1)
+		r := newReading(1)
+		d.follow(r)
 		for seq := uint64(1); seq <= 10; seq++ {
-			d.read(seq)
+			r.read(seq)
 		}
 		for _, seq := range []uint64{3, 1, 2, 7} { // 4 and the later ones stay
 			d.add(seq)
@@ -159,20 +160,6 @@ func TestDeletesOfWhatLiesBefore(t *testing.T) {
 			t.Errorf("calls (-want +got):\n%s", diff)
 		}
 	})
-}
-
-// TestDeletedBeforeItIsRead is an entry that was told by the tap, served, and read
-// last of all.
-func TestDeletedBeforeItIsRead(t *testing.T) {
-	r := newReading(1)
-	r.drop(1)
-	r.drop(2)
-	r.add(1)
-	r.add(2)
-	r.add(3)
-	if r.first() != 3 || len(r.early) != 0 || len(r.there) != 1 {
-		t.Errorf("first %d of %+v", r.first(), r)
-	}
 }
 
 func TestDeletesGiveUpAtTheDeadline(t *testing.T) {

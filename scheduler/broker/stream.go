@@ -60,7 +60,7 @@ type Stream struct {
 	name    string
 	deletes *deletes
 	cached  atomic.Pointer[jetstream.Stream]
-	tap     atomic.Pointer[func(seq uint64, e *scheduler.Entry)]
+	reader  atomic.Pointer[tail] // the last that began
 }
 
 // Stream creates a pool's stream, or brings it to what is configured now.
@@ -155,20 +155,13 @@ func (s *Stream) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error
 	}
 }
 
-// Tap tells of what is published in this process as soon as JetStream has it: for
-// a leader that lives here, too, that is sooner than to read it. entry is called
-// from the publisher's goroutine; whoever reads the stream as well hears of the
-// entry twice, in either order. There is one tap; stop ends it.
-func (s *Stream) Tap(entry func(seq uint64, e *scheduler.Entry)) (stop func()) {
-	s.tap.Store(&entry)
-	return func() { s.tap.CompareAndSwap(&entry, nil) }
-}
-
-// tell hands a copy on: an entry lies in what holds the request's body.
+// tell lets a reader in this process know of an entry as soon as it is stored,
+// which is sooner than to read it. It gets a copy: an entry lies in what holds the
+// request's body.
 func (s *Stream) tell(seq uint64, e *scheduler.Entry) {
-	if tap := s.tap.Load(); tap != nil {
+	if t := s.reader.Load(); t != nil && t.known.told(seq) {
 		clone := *e
-		(*tap)(seq, &clone)
+		t.entry(seq, &clone, nil)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"slices"
 	"testing"
 	"time"
@@ -153,24 +152,46 @@ func TestPublishOfAnotherPool(t *testing.T) {
 	}
 }
 
-func TestTapTellsWhatIsPublishedHere(t *testing.T) {
+// TestWhatNobodyToldIsReadLater stores an entry as a publisher does that is gone
+// before the answer comes.
+func TestWhatNobodyToldIsReadLater(t *testing.T) {
 	b := openBroker(t, Config{Store: StoreMemory})
 	s := openStream(t, b, StreamConfig{})
-	told := make(chan string, 10)
-	stop := s.Tap(func(seq uint64, e *scheduler.Entry) { told <- fmt.Sprint(seq, " ", e.ID) })
-	e := entry("one", "u")
-	publish(t, s, e)
-	if got := take(t, told, "the tap"); got != "1 one" {
-		t.Errorf("told %q", got)
+	ch := follow(t, s, 1)
+	expect(t, ch, "loaded")
+	h, err := encodeEntry(entry("silent", "u"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	stop()
-	publish(t, s, entry("two", "u"))
-	stop = s.Tap(func(_ uint64, got *scheduler.Entry) { told <- strconv.FormatBool(got != e && *got == *e) })
-	defer stop()
-	e = entry("three", "u")
-	publish(t, s, e)
-	if got := take(t, told, "the second tap"); got != "true" {
-		t.Error("the tap did not get a copy of its own, or heard what came before it")
+	if _, err := b.js.PublishMsg(t.Context(), &nats.Msg{Subject: "fl.req." + s.pool + ".normal.flow", Header: h}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, s, entry("told", "u"))
+	expect(t, ch, "told", "silent")
+}
+
+// TestWhatIsPublishedHereIsToldOnce follows a stream that this process fills, and
+// one that others fill as well.
+func TestWhatIsPublishedHereIsToldOnce(t *testing.T) {
+	n := startServer(t)
+	for name, cfg := range map[string]Config{"embedded": {Store: StoreMemory}, "external": {URL: n.url()}} {
+		t.Run(name, func(t *testing.T) {
+			s := openStream(t, openBroker(t, cfg), StreamConfig{})
+			publish(t, s, entry("before", "u"))
+			ch := follow(t, s, 1)
+			expect(t, ch, "before", "loaded")
+			e := entry("after", "u")
+			seq := publish(t, s, e)
+			if got := take(t, ch, "the entry"); got.id != "after" || got.seq != seq {
+				t.Errorf("told %+v", got)
+			}
+			if cfg.URL != "" {
+				publish(t, openStream(t, openBroker(t, cfg), StreamConfig{}), entry("elsewhere", "u"))
+				expect(t, ch, "elsewhere")
+			}
+			publish(t, s, entry("last", "u"))
+			expect(t, ch, "last")
+		})
 	}
 }
 

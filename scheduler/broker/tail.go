@@ -19,21 +19,27 @@ const (
 	tailExpiry    = 30 * time.Second
 	tailAsk       = 50 * time.Millisecond // how often it is asked whether all is loaded
 	tailPause     = 100 * time.Millisecond
-	consumerIdle  = time.Minute // after which the server forgets a reader
-	apiPatience   = 2 * time.Second
+	// tailRest is how often the stream of an embedded server is looked at for
+	// entries of which nobody told: their publisher's client had left.
+	tailRest     = 2 * time.Second
+	consumerIdle = time.Minute // after which the server forgets a reader
+	apiPatience  = 2 * time.Second
 )
 
 var errMissed = errors.New("a message is missing")
 
 // Tail reads the stream in order from a sequence (0 and 1: from the beginning),
-// and goes on with what comes, until ctx ends. entry is called for each, with an
-// error for one that can't be decoded; loaded is called once, when all that was
-// there had been read. Both are called from one goroutine. Lost connections and
-// lost consumers are made up for; an error is returned only when ctx ends or the
-// broker was closed.
+// and goes on with what comes, until ctx ends. entry is called once for each, with
+// an error for one that can't be decoded; loaded is called once, when all that was
+// there had been read. Of what is published in this process the last Tail that
+// began hears when it is stored, from the publisher's goroutine and perhaps out of
+// order; all else is told by one goroutine. Lost connections and lost consumers are
+// made up for; an error is returned only when ctx ends or the broker was closed.
 func (s *Stream) Tail(ctx context.Context, from uint64, entry func(seq uint64, e *scheduler.Entry, err error), loaded func()) error {
-	t := &tail{s: s, next: max(from, 1), entry: entry, loaded: loaded}
-	s.deletes.follow(from)
+	t := &tail{s: s, known: newReading(from), entry: entry, loaded: loaded}
+	s.deletes.follow(t.known)
+	s.reader.Store(t)
+	defer s.reader.CompareAndSwap(t, nil)
 	for {
 		err := t.read(ctx)
 		if ctx.Err() != nil {
@@ -42,7 +48,14 @@ func (s *Stream) Tail(ctx context.Context, from uint64, entry func(seq uint64, e
 		if errors.Is(err, nats.ErrConnectionClosed) {
 			return err
 		}
-		s.b.cfg.Logger.DebugContext(ctx, "the stream is read anew", slog.String("pool", s.pool), slog.Uint64("from", t.next), slog.Any("error", err))
+		if err == nil { // there is nobody else who could publish
+			t.loaded = func() {}
+			if !pause(ctx, tailRest) {
+				return ctx.Err()
+			}
+			continue
+		}
+		s.b.cfg.Logger.DebugContext(ctx, "the stream is read anew", slog.String("pool", s.pool), slog.Uint64("from", t.known.frontier()), slog.Any("error", err))
 		if !pause(ctx, tailPause) {
 			return ctx.Err()
 		}
@@ -52,12 +65,13 @@ func (s *Stream) Tail(ctx context.Context, from uint64, entry func(seq uint64, e
 // tail is where a reader of the stream is. It outlives its consumers.
 type tail struct {
 	s      *Stream
-	next   uint64 // sequence in the stream
+	known  *reading
 	entry  func(uint64, *scheduler.Entry, error)
 	loaded func() // nil after it was called
 }
 
-// read follows one consumer until it fails or ctx ends.
+// read follows one consumer until it fails or ctx ends. Where all that is
+// published is published here it returns nil when it has caught up.
 func (t *tail) read(ctx context.Context) error {
 	cons, err := t.consumer(ctx)
 	if err != nil {
@@ -84,6 +98,9 @@ func (t *tail) read(ctx context.Context) error {
 		default:
 			return err
 		}
+		if t.loaded == nil && t.s.b.server != nil {
+			return nil
+		}
 	}
 }
 
@@ -92,7 +109,7 @@ func (t *tail) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	defer cancel()
 	return t.s.b.js.CreateConsumer(ctx, t.s.name, jetstream.ConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:       t.next,
+		OptStartSeq:       t.known.frontier(),
 		AckPolicy:         jetstream.AckNonePolicy,
 		HeadersOnly:       true,
 		MemoryStorage:     true,
@@ -127,10 +144,10 @@ func (t *tail) take(m jetstream.Msg, expect uint64) error {
 	if meta.Sequence.Consumer != expect {
 		return fmt.Errorf("%w: %d came for %d", errMissed, meta.Sequence.Consumer, expect)
 	}
-	t.next = meta.Sequence.Stream + 1
-	t.s.deletes.read(meta.Sequence.Stream)
-	e, err := decodeEntry(m.Headers())
-	t.entry(meta.Sequence.Stream, e, err)
+	if t.known.read(meta.Sequence.Stream) {
+		e, err := decodeEntry(m.Headers())
+		t.entry(meta.Sequence.Stream, e, err)
+	}
 	if meta.NumPending == 0 {
 		t.done()
 	}
