@@ -10,9 +10,17 @@
 // message id is the entry's, so a publish that got no answer is simply repeated:
 // within the duplicate window JetStream stores it once. A leader reads the
 // stream with an ephemeral consumer that is made anew, behind the last entry
-// seen, whenever a sequence is missing or the connection was lost. An entry that
-// is done is deleted by its sequence, in the background, until JetStream says
-// that it is not there.
+// seen, whenever a sequence is missing or the connection was lost. What is
+// published in the leader's own process it hears of when JetStream has
+// acknowledged it: to read it back takes four more goroutines and a third of the
+// CPU that a request costs here. Where the server is embedded nobody else can
+// publish, so there the stream is read once, and then looked through every two
+// seconds for entries whose publisher's client left before the acknowledgement.
+//
+// What is done is deleted in the background, until JetStream says that it is not
+// there, and in batches: every 50 ms all that lies before the first entry that
+// stays goes with one purge, the rest one by one. A file store that is emptied
+// gives up its file and begins a new one; after each request that took 180 µs.
 //
 // # The lease
 //
