@@ -37,9 +37,9 @@ func (c Config) same(o Config) bool {
 
 // Backend is one server and what was last seen of it.
 type Backend struct {
-	cfg    Config
-	client *http.Client
-	host   string
+	cfg       Config
+	transport *http.Transport
+	host      string
 
 	status atomic.Pointer[scheduler.BackendStatus]
 	kick   chan chan struct{}
@@ -68,10 +68,7 @@ func New(cfg Config) (*Backend, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	b := &Backend{cfg: cfg, host: u.Host, kick: make(chan chan struct{}), client: &http.Client{
-		Transport:     transport(cfg),
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	b := &Backend{cfg: cfg, host: u.Host, kick: make(chan chan struct{}), transport: transport(cfg)}
 	b.status.Store(&scheduler.BackendStatus{URL: cfg.URL, Detail: "not looked at yet"})
 	return b, nil
 }

@@ -48,7 +48,7 @@ func (b *Backend) Do(ctx context.Context, r Request) (*http.Response, error) {
 	if !errors.Is(err, ErrStale) {
 		return resp, err
 	}
-	b.client.CloseIdleConnections() // the others are hardly better
+	b.transport.CloseIdleConnections() // the others are hardly better
 	resp, again := b.try(ctx, r)
 	if errors.Is(again, ErrUnreachable) && ctx.Err() == nil {
 		return nil, err // it went away just now, and may have had the request
@@ -62,7 +62,7 @@ func (b *Backend) try(ctx context.Context, r Request) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("request to %s: %w", b.host, err)
 	}
-	resp, err := b.client.Do(req)
+	resp, err := b.transport.RoundTrip(req) // redirects are the client's to follow
 	if err != nil {
 		return nil, b.explain(err, way.verdict(ctx))
 	}

@@ -45,7 +45,7 @@ func (b *Backend) Stop() {
 		cancel()
 		<-done
 	}
-	b.client.CloseIdleConnections()
+	b.transport.CloseIdleConnections()
 }
 
 // Status is what was last seen. It is not to be changed.
