@@ -59,7 +59,7 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 	@for pkg in $$(go list $(PKG)); do \
 		for target in $$(go test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
 			echo "== $$pkg $$target"; \
-			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$$pkg"; \
 		done; \
 	done
 
