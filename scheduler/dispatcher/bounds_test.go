@@ -108,6 +108,22 @@ func TestHeadroom(t *testing.T) {
 	})
 }
 
+// TestHeadroomIsLessThanHalf of the slots, whatever is configured.
+func TestHeadroomIsLessThanHalf(t *testing.T) {
+	classes := map[string]Class{"vip": {Weight: 10, Headroom: 3}, "normal": {Weight: 1}}
+	inHouse(t, plan{classes: classes, gpus: map[string]int{gpuA: 4}}, func(h *house) {
+		for range 6 {
+			h.ask(wish{out: 300})
+		}
+		advance(time.Second)
+		h.look(func(l *leader) {
+			if n := l.class("normal").running; n != 3 {
+				t.Errorf("%d run on 4 slots", n)
+			}
+		})
+	})
+}
+
 // TestPolicyIsAppliedHot: weights, bounds and slots while it runs.
 func TestPolicyIsAppliedHot(t *testing.T) {
 	inHouse(t, plan{gpus: map[string]int{gpuA: 1}}, func(h *house) {

@@ -280,6 +280,7 @@ func TestARestartedWorkerIsANewOne(t *testing.T) {
 func TestARefusedGrantGoesBack(t *testing.T) {
 	inHouse(t, plan{}, func(h *house) {
 		h.ask(wish{}).served(t)
+		h.gpus[gpuA].set(func() { h.gpus[gpuA].rate = 10 }) // a second until the first byte
 		h.workers["w0"].mu.Lock()
 		h.workers["w0"].refuses = true
 		h.workers["w0"].mu.Unlock()
@@ -291,14 +292,15 @@ func TestARefusedGrantGoesBack(t *testing.T) {
 		h.workers["w0"].mu.Lock()
 		h.workers["w0"].refuses = false
 		h.workers["w0"].mu.Unlock()
-		for _, c := range cs {
-			c.served(t)
-			if wait := c.first.Sub(c.asked); wait > 600*time.Millisecond {
-				t.Errorf("waited %v for a worker that refused for 100 ms", wait)
-			}
-		}
+		advance(900 * time.Millisecond)
 		if h.gpus[gpuA].most() != 8 {
 			t.Errorf("%d at once, as if the backend had to be filled anew", h.gpus[gpuA].most())
+		}
+		for _, c := range cs {
+			c.served(t)
+			if wait := c.first.Sub(c.asked); wait > 1600*time.Millisecond {
+				t.Errorf("waited %v for a worker that refused for 100 ms", wait)
+			}
 		}
 	})
 }

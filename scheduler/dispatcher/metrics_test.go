@@ -2,7 +2,9 @@ package dispatcher
 
 import (
 	"strings"
+	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 )
 
@@ -49,4 +51,13 @@ func (h *house) counter(name, labels string) float64 {
 func (h *house) observed(name, labels string) uint64 {
 	h.t.Helper()
 	return h.series(name)[labels].GetHistogram().GetSampleCount()
+}
+
+func counterValue(t *testing.T, c prometheus.Metric) float64 {
+	t.Helper()
+	m := &dto.Metric{}
+	if err := c.Write(m); err != nil {
+		t.Fatal(err)
+	}
+	return m.GetCounter().GetValue()
 }

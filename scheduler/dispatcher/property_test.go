@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,6 +51,7 @@ func FuzzWhateverHappens(f *testing.F) {
 
 // play lets happen what the script says, and returns what was wrong.
 func play(t *testing.T, script []byte) (complaint string) {
+	t.Helper()
 	w := newWorld(t.Context(), script)
 	defer func() {
 		if v := recover(); v != nil && v != any(w) {
@@ -64,11 +66,32 @@ func play(t *testing.T, script []byte) (complaint string) {
 		name string
 		do   func()
 	}{
-		{"publish", w.publish}, {"publish", w.publish}, {"publish", w.publish}, {"late", w.late}, {"twice", w.twice},
-		{"cancel", w.cancel}, {"event", w.event}, {"event", w.event}, {"event", w.event}, {"event", w.event}, {"stray", w.stray},
-		{"again", w.again}, {"beat", w.beat}, {"beat", w.beat}, {"old beat", w.oldBeat}, {"die", w.die}, {"restart", w.restart},
-		{"leave", w.leave}, {"mode", w.mode}, {"flip", w.flip}, {"reload", w.reload}, {"time", w.time}, {"time", w.time},
-		{"stand", w.stand}, {"proxy", w.proxy}, {"next term", w.takeover},
+		{"publish", w.publish},
+		{"publish", w.publish},
+		{"publish", w.publish},
+		{"late", w.late},
+		{"twice", w.twice},
+		{"cancel", w.cancel},
+		{"event", w.event},
+		{"event", w.event},
+		{"event", w.event},
+		{"event", w.event},
+		{"stray", w.stray},
+		{"again", w.again},
+		{"beat", w.beat},
+		{"beat", w.beat},
+		{"old beat", w.oldBeat},
+		{"die", w.die},
+		{"restart", w.restart},
+		{"leave", w.leave},
+		{"mode", w.mode},
+		{"flip", w.flip},
+		{"reload", w.reload},
+		{"time", w.time},
+		{"time", w.time},
+		{"stand", w.stand},
+		{"proxy", w.proxy},
+		{"next term", w.takeover},
 	}
 	for len(w.script) > 0 && len(w.wrong) == 0 {
 		step := pick(w, steps)
@@ -86,6 +109,7 @@ type world struct {
 	script   []byte
 	happened []string
 	wrong    []string
+	mu       sync.Mutex
 
 	cfg     Config
 	stream  *fakeStream
@@ -108,9 +132,11 @@ type scriptWorker struct {
 	silent  bool
 	mode    int // 0: takes, 1: refuses, 2: nobody is there, 3: takes without an answer until later
 	answers []func(error)
-	last    uint64
-	running map[attemptKey]*scheduler.Running
-	up      map[string]bool
+
+	cancelled []scheduler.Fence // guarded by the world's mu
+	last      uint64
+	running   map[attemptKey]*scheduler.Running
+	up        map[string]bool
 }
 
 func newWorld(ctx context.Context, script []byte) *world {
@@ -203,8 +229,14 @@ func (s *scriptWorker) Grant(g *scheduler.Grant, answer func(error)) {
 	s.last = max(s.last, g.Number)
 }
 
-func (s *scriptWorker) Cancel(context.Context, string, scheduler.Fence) error { return nil }
-func (s *scriptWorker) Muster(context.Context, string) error                  { return nil }
+func (s *scriptWorker) Cancel(_ context.Context, _ string, f scheduler.Fence) error {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.cancelled = append(s.cancelled, f)
+	return nil
+}
+
+func (s *scriptWorker) Muster(context.Context, string) error { return nil }
 
 func (s *scriptWorker) report(events ...scheduler.Event) *scheduler.Report {
 	b := &scheduler.Beat{Started: s.born, LastGrant: s.last}

@@ -168,7 +168,7 @@ func TestALeaderThatStoodStillTakesNobodyForDead(t *testing.T) {
 
 // TestASecondTermInOneProcess waits for beats, although the first one did not.
 func TestASecondTermInOneProcess(t *testing.T) {
-	inHouse(t, plan{}, func(h *house) {
+	inHouse(t, plan{workers: 2}, func(h *house) {
 		h.gpus[gpuA].set(func() { h.gpus[gpuA].rate = 100 })
 		var cs []*client
 		for range 8 {
@@ -176,7 +176,11 @@ func TestASecondTermInOneProcess(t *testing.T) {
 		}
 		advance(time.Second)
 		h.leases[0].end()
+		h.bus.sever("w1", true)
 		h.elect(0)
+		advance(200 * time.Millisecond)
+		h.bus.sever("w1", false)
+		_ = h.workers["w1"].Muster(t.Context(), pool)
 		for _, c := range cs {
 			c.served(t)
 		}
