@@ -78,7 +78,10 @@ func (l *leader) lift(g *scheduler.Grant) *item {
 		l.leaveQueue(it, "granted")
 	}
 	it.told = true
-	it.attempts = max(it.attempts, g.Try-1)
+	if g.Try > 1 {
+		x := l.trouble(it)
+		x.Attempts = max(x.Attempts, g.Try-1)
+	}
 	return it
 }
 

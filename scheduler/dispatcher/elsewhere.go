@@ -53,7 +53,7 @@ func (l *leader) eventElsewhere(ev *scheduler.Event, now time.Time) {
 func (l *leader) endElsewhere(id string, now time.Time) {
 	e := l.elsewhere[id]
 	delete(l.elsewhere, id)
-	delete(l.deaths, id)
+	delete(l.troubles, id)
 	l.over.add(id, now)
 	l.delete(e.seq)
 }

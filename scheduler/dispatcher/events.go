@@ -193,7 +193,8 @@ func (l *leader) settle(it *item, u scheduler.Usage, completed bool) {
 // fault is a backend that failed before the first byte.
 func (l *leader) fault(it *item, ev *scheduler.Event, now time.Time) {
 	backend := it.run.backend
-	it.avoid = ev.Backend
+	x := l.trouble(it)
+	x.avoid = backend
 	reason := "failed"
 	var again bool
 	switch {
@@ -202,8 +203,7 @@ func (l *leader) fault(it *item, ev *scheduler.Event, now time.Time) {
 		reason, again = "unreachable", l.requeue(it, "unreachable")
 	case ev.Died:
 		backend.Down(now)
-		l.deaths[it.entry.ID]++
-		if l.deaths[it.entry.ID] >= 2 {
+		if x.Deaths++; x.Deaths >= 2 {
 			l.crashed(it, now)
 			return
 		}
@@ -211,7 +211,7 @@ func (l *leader) fault(it *item, ev *scheduler.Event, now time.Time) {
 	default:
 		backend.Fault(now)
 		if ev.Final {
-			it.attempts = l.cfg.Attempts
+			x.Attempts = l.cfg.Attempts
 		}
 		again = l.repeat(it, "backend", ev.Problem)
 	}
@@ -234,11 +234,12 @@ func (l *leader) crashed(it *item, now time.Time) {
 
 // repeat gives a request another attempt, or ends it if it had enough of them.
 func (l *leader) repeat(it *item, reason string, p *scheduler.Problem) (again bool) {
-	if it.attempts++; it.attempts < l.cfg.Attempts {
+	x := l.trouble(it)
+	if x.Attempts++; x.Attempts < l.cfg.Attempts {
 		return l.requeue(it, reason)
 	}
 	if p == nil {
-		p = scheduler.Problemf(scheduler.CodeBackendFailed, "the request could not be served in %d attempts; please try again", it.attempts)
+		p = scheduler.Problemf(scheduler.CodeBackendFailed, "the request could not be served in %d attempts; please try again", x.Attempts)
 	}
 	l.fail(it, p)
 	return false

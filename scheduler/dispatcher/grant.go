@@ -90,11 +90,15 @@ func (l *leader) fit(it *item, in fairqueue.Input, head bool) capacity.Verdict {
 }
 
 func (l *leader) demand(it *item, in fairqueue.Input) capacity.Demand {
-	e := it.entry
-	return capacity.Demand{
+	e, past := it.entry, l.past(it)
+	d := capacity.Demand{
 		Sequences: e.Sequences, Input: in.Tokens, Cached: in.Cached, Expected: in.Expected,
-		Stream: e.Stream, Group: e.PrefixGroup, Alone: l.deaths[e.ID] > 0, Avoid: it.avoid,
+		Stream: e.Stream, Group: e.PrefixGroup, Alone: past.Deaths > 0,
 	}
+	if past.avoid != nil {
+		d.Avoid = past.avoid.URL()
+	}
+	return d
 }
 
 func (l *leader) weights() fairqueue.Weights {
@@ -158,7 +162,7 @@ func (l *leader) grant(it *item) {
 
 func (l *leader) send(it *item, a *attempt) {
 	g := &scheduler.Grant{
-		Entry: *it.entry, Fence: a.fence, Number: a.number, Try: it.attempts + 1, Backend: a.backend.URL(),
+		Entry: *it.entry, Fence: a.fence, Number: a.number, Try: l.past(it).Attempts + 1, Backend: a.backend.URL(),
 		EnginePriority: -1, Charged: it.req.Charged(), Weights: it.req.Weights(), Input: a.input.Tokens, Cached: a.input.Cached,
 	}
 	if l.cfg.PassPriority {

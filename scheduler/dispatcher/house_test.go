@@ -185,9 +185,9 @@ type failer interface {
 func checkIdle(t failer, l *leader) {
 	t.Helper()
 	check(t, l)
-	if len(l.items) > 0 || len(l.elsewhere) > 0 || l.queue.Len() > 0 || len(l.expiries) > 0 || len(l.users) > 0 || len(l.deaths) > 0 || len(l.undeleted) > 0 {
-		t.Errorf("%d items, %d elsewhere, %d in the queue, %d deadlines, %d users, %d deaths, %d undeleted are left",
-			len(l.items), len(l.elsewhere), l.queue.Len(), len(l.expiries), len(l.users), len(l.deaths), len(l.undeleted))
+	if len(l.items) > 0 || len(l.elsewhere) > 0 || l.queue.Len() > 0 || len(l.expiries) > 0 || len(l.users) > 0 || len(l.troubles) > 0 || len(l.undeleted) > 0 {
+		t.Errorf("%d items, %d elsewhere, %d in the queue, %d deadlines, %d users, %d troubles, %d undeleted are left",
+			len(l.items), len(l.elsewhere), l.queue.Len(), len(l.expiries), len(l.users), len(l.troubles), len(l.undeleted))
 	}
 	for name, c := range l.classes {
 		if c.queued != 0 || c.running != 0 || c.tokens != 0 || c.front != nil || c.back != nil {

@@ -208,7 +208,7 @@ func (l *leader) leaveQueue(it *item, end string) {
 func (l *leader) forget(it *item) {
 	id := it.entry.ID
 	delete(l.items, id)
-	delete(l.deaths, id)
+	delete(l.troubles, id)
 	l.over.add(id, time.Now())
 	l.delete(it.seq)
 	it.entry = nil

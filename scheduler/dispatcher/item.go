@@ -19,11 +19,9 @@ type item struct {
 	expiry       int      // index in the heap of deadlines while it waits
 	older, newer *item    // in its class's line while it waits
 
-	ended    scheduler.Fence // of the newest attempt whose end was told
-	avoid    string          // the backend that failed it last
-	attempts int             // that failed
-	told     bool            // how long it waited was observed
-	left     bool            // its client did while it was in flight
+	ended scheduler.Fence // of the newest attempt whose end was told
+	told  bool            // how long it waited was observed
+	left  bool            // its client did while it was in flight
 }
 
 // attempt is one grant of an item.

@@ -42,7 +42,7 @@ type leader struct {
 	// elsewhere are requests whose answer runs on an attempt that is not ours.
 	elsewhere map[string]elsewhere
 	over      tombstones
-	deaths    map[string]int // of backends under requests that are not over
+	troubles  map[string]*trouble // of requests that are not over
 	suspects  []Suspect
 	expiries  expiries
 	users     map[string]int // waiting requests by user
@@ -89,7 +89,7 @@ func newLeader(ctx context.Context, cfg *Config, p Policy, epoch scheduler.Fence
 		cfg: cfg, ctx: ctx, policy: p, epoch: epoch, say: func(*Status) {},
 		inbox: make(chan func(), inboxSize), done: make(chan struct{}),
 		queue: q, capacity: capacity.NewPool(p.Backend),
-		items: map[string]*item{}, elsewhere: map[string]elsewhere{}, over: newTombstones(remembered), deaths: map[string]int{},
+		items: map[string]*item{}, elsewhere: map[string]elsewhere{}, over: newTombstones(remembered), troubles: map[string]*trouble{},
 		users: map[string]int{}, classes: map[string]*classState{},
 		workers: map[string]*workerState{}, proxies: map[string]time.Time{}, notices: map[string][]scheduler.Notice{},
 		names: names{}, estimate: newEstimates(), preempted: map[string]capacity.Sample{},
@@ -216,11 +216,7 @@ func (l *leader) muster(ctx context.Context) {
 // begin lets granting begin.
 func (l *leader) begin() {
 	l.open = true
-	for id := range l.deaths { // of requests that ended meanwhile
-		if _, away := l.elsewhere[id]; l.items[id] == nil && !away {
-			delete(l.deaths, id)
-		}
-	}
+	l.dropTroubles()
 }
 
 func (l *leader) apply(p Policy) {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"maps"
 	"slices"
 	"time"
 
@@ -14,12 +13,12 @@ import (
 )
 
 const (
-	saveEvery     = 5 * time.Second
-	savePatience  = 2 * time.Second
-	savedVersion  = 1
-	mostSaved     = 1000 // debts, users, prefix groups: what a message of 1 MB holds
-	debtsGoodFor  = time.Minute
-	deathsGoodFor = 10 * time.Minute
+	saveEvery       = 5 * time.Second
+	savePatience    = 2 * time.Second
+	savedVersion    = 1
+	mostSaved       = 1000 // debts, users, prefix groups: what a message of 1 MB holds
+	debtsGoodFor    = time.Minute
+	troublesGoodFor = 10 * time.Minute
 )
 
 // saved is what a leader leaves to its successor. Nothing in it is needed: who
@@ -35,7 +34,7 @@ type saved struct {
 	Cached   []savedShare       `json:"cached,omitempty"`
 	Gap      mean               `json:"gap"`
 	First    mean               `json:"first"`
-	Deaths   map[string]int     `json:"deaths,omitempty"`
+	Troubles map[string]trouble `json:"troubles,omitempty"`
 	Suspects []Suspect          `json:"suspects,omitempty"`
 }
 
@@ -94,7 +93,12 @@ func (l *leader) learned(now time.Time) *saved {
 	s := &saved{
 		Version: savedVersion, At: now, Debts: largest(l.queue.Export()),
 		Output: e.pool, Classes: some(e.classes), Users: some(e.users), Gap: e.gap, First: e.first,
-		Deaths: maps.Clone(l.deaths), Suspects: slices.Clone(l.suspects),
+		Troubles: map[string]trouble{}, Suspects: slices.Clone(l.suspects),
+	}
+	for id, x := range l.troubles {
+		if len(s.Troubles) < mostSaved {
+			s.Troubles[id] = *x
+		}
 	}
 	for k, m := range e.cached {
 		if len(s.Cached) >= mostSaved {
@@ -155,8 +159,10 @@ func (l *leader) inherit(s *saved, now time.Time) {
 	if age < debtsGoodFor {
 		l.queue.Import(s.Debts)
 	}
-	if age < deathsGoodFor && s.Deaths != nil {
-		l.deaths = s.Deaths
+	if age < troublesGoodFor {
+		for id, x := range s.Troubles {
+			l.troubles[id] = &x
+		}
 	}
 	l.suspects = s.Suspects[max(0, len(s.Suspects)-mostSuspects):]
 	for _, x := range s.Backends {

@@ -237,17 +237,17 @@ func TestDebtsAreInherited(t *testing.T) {
 			l.cfg.Metrics = newMetrics()
 			return l
 		}
-		s := &saved{Version: savedVersion, At: time.Now(), Debts: []fairqueue.Debt{{Path: []string{"normal"}, V: 1 << 40}}, Deaths: map[string]int{"x": 1}}
+		s := &saved{Version: savedVersion, At: time.Now(), Debts: []fairqueue.Debt{{Path: []string{"normal"}, V: 1 << 40}}, Troubles: map[string]trouble{"x": {Deaths: 1}}}
 		l := fresh()
 		l.inherit(s, time.Now())
-		if got := l.learned(time.Now()); len(got.Debts) != 1 || got.Debts[0].V != 1<<40 || got.Deaths["x"] != 1 {
+		if got := l.learned(time.Now()); len(got.Debts) != 1 || got.Debts[0].V != 1<<40 || got.Troubles["x"].Deaths != 1 {
 			t.Errorf("got %+v", got)
 		}
-		if l.begin(); len(l.deaths) != 0 {
+		if l.begin(); len(l.troubles) != 0 {
 			t.Error("a request that is over is still a suspect")
 		}
 		l = fresh()
-		if l.inherit(s, time.Now().Add(time.Hour)); len(l.learned(time.Now()).Debts) != 0 || len(l.deaths) != 0 {
+		if l.inherit(s, time.Now().Add(time.Hour)); len(l.learned(time.Now()).Debts) != 0 || len(l.troubles) != 0 {
 			t.Error("debts of an hour ago are still owed")
 		}
 	})
