@@ -22,6 +22,10 @@ import (
 // embedded NATS nothing can be running yet.
 const takeover = 400 * time.Millisecond
 
+// aloneTTL is the lease's where nobody else could want it: a machine that is so
+// busy that it lets a process stand still for seconds is not to lose its leader.
+const aloneTTL = time.Minute
+
 const day = 24 * time.Hour
 
 // startEmulator starts an emulated vLLM if no backend is named anywhere.
@@ -154,16 +158,20 @@ func (a *App) startDispatchers(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("metrics of the dispatcher: %w", err)
 	}
-	wait := takeover
+	wait, ttl := takeover, time.Duration(0)
 	if a.broker.Embedded() {
-		wait = 0
+		wait, ttl = 0, aloneTTL
 	}
 	for _, p := range a.cfg.Pools {
 		lease, err := a.broker.Lease(ctx, broker.LeaseConfig{
-			Pool: p.Name, OnChange: func(bool) { a.metrics.leases.WithLabelValues(p.Name).Inc() },
+			Pool: p.Name, TTL: ttl, OnChange: func(bool) { a.metrics.leases.WithLabelValues(p.Name).Inc() },
 		})
 		if err != nil {
 			return fmt.Errorf("lease of pool %s: %w", p.Name, err)
+		}
+		memory, err := a.broker.Memory(ctx, p.Name)
+		if err != nil {
+			return fmt.Errorf("memory of pool %s: %w", p.Name, err)
 		}
 		what, err := policyOf(a.cfg, p)
 		if err != nil {
@@ -171,7 +179,7 @@ func (a *App) startDispatchers(ctx context.Context) error {
 		}
 		d := dispatcher.New(dispatcher.Config{
 			Pool: p.Name, Share: a.cfg.Share, Cost: p.Cost, PassPriority: p.PassPriority, Policy: what,
-			Stream: a.streams[p.Name], Lease: lease, Bus: a.broker.Bus(), Takeover: wait, Metrics: m, Logger: a.log,
+			Stream: a.streams[p.Name], Lease: lease, Bus: a.broker.Bus(), Memory: memory, Takeover: wait, Metrics: m, Logger: a.log,
 		})
 		a.dispatchers[p.Name] = d
 		d.Start(ctx)
