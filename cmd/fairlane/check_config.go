@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"fairlane/cmd/internal/cli"
 	"fairlane/cmd/internal/config"
 )
 
@@ -11,11 +12,11 @@ type checkConfigCmd struct {
 }
 
 // Run prints what a configuration means, or all that is wrong with it.
-func (c *checkConfigCmd) Run(w *world) error {
-	cfg, err := config.Load(c.File, w.getenv)
+func (c *checkConfigCmd) Run(w *cli.World) error {
+	cfg, err := config.Load(c.File, w.Getenv)
 	if err != nil {
-		fmt.Fprintln(w.stderr, err)
-		return errShown
+		fmt.Fprintln(w.Stderr, err)
+		return cli.ErrShown
 	}
-	return cfg.Describe(w.stdout)
+	return cfg.Describe(w.Stdout)
 }

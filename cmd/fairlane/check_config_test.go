@@ -5,17 +5,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"fairlane/cmd/internal/cli"
 )
 
 // try runs a command line as the shell would.
 func try(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, complaints strings.Builder
-	w := &world{ctx: t.Context(), stdout: &out, stderr: &complaints, getenv: func(name string) (string, bool) {
+	w := &cli.World{Ctx: t.Context(), Stdout: &out, Stderr: &complaints, Getenv: func(name string) (string, bool) {
 		v, ok := env[name]
 		return v, ok
 	}}
-	code = run(w, args)
+	code = command().Run(w, args)
 	return code, out.String(), complaints.String()
 }
 

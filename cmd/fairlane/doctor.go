@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 
+	"fairlane/cmd/internal/cli"
 	"fairlane/cmd/internal/config"
 	"fairlane/cmd/internal/doctor"
 )
@@ -18,8 +19,8 @@ type doctorCmd struct {
 }
 
 // Run looks at a running installation. It fails if something is bad.
-func (c *doctorCmd) Run(w *world) error {
-	cfg, err := config.Load(c.Config, w.getenv)
+func (c *doctorCmd) Run(w *cli.World) error {
+	cfg, err := config.Load(c.Config, w.Getenv)
 	if err != nil {
 		return err
 	}
@@ -42,7 +43,7 @@ func (c *doctorCmd) Run(w *world) error {
 			look.Backends = append(look.Backends, doctor.Backend{URL: b.URL, APIKey: b.APIKey})
 		}
 	}
-	return tell(w.ctx, w.stdout, doctor.New(look))
+	return tell(w.Ctx, w.Stdout, doctor.New(look))
 }
 
 // tell prints what the doctor finds.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"fairlane/cmd/internal/cli"
 	"fairlane/loadtest/vllmsim"
 )
 
@@ -25,12 +26,12 @@ type emulateCmd struct {
 }
 
 // Run serves until it is told to stop.
-func (c *emulateCmd) Run(w *world) error {
+func (c *emulateCmd) Run(w *cli.World) error {
 	sim, err := vllmsim.New(vllmsim.Config{
 		Profile: c.Profile, Models: []string{c.Model}, Seed: c.Seed, Speed: c.Speed, MaxNumSeqs: c.MaxNumSeqs,
 		MaxModelLen: c.MaxModelLen, APIKey: c.APIKey, CrashOnOOM: c.CrashOnOOM, PromptTokensDetails: !c.NoDetails,
 		Scheduling: c.Scheduling, MaxQueuedReqs: c.MaxQueued, KVBlocks: c.KVBlocks,
-		Tools: true, Pooling: c.Pooling, Everything: !c.Pooling, Logger: slog.New(slog.NewTextHandler(w.stderr, nil)),
+		Tools: true, Pooling: c.Pooling, Everything: !c.Pooling, Logger: slog.New(slog.NewTextHandler(w.Stderr, nil)),
 	})
 	if err != nil {
 		return err
@@ -39,7 +40,7 @@ func (c *emulateCmd) Run(w *world) error {
 		return err
 	}
 	defer sim.Stop()
-	fmt.Fprintf(w.stdout, "emulated vLLM (%s) serving %q at http://%s/v1\n", c.Profile, c.Model, c.Listen)
-	<-w.ctx.Done()
+	fmt.Fprintf(w.Stdout, "emulated vLLM (%s) serving %q at http://%s/v1\n", c.Profile, c.Model, c.Listen)
+	<-w.Ctx.Done()
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fairlane/cmd/internal/app"
+	"fairlane/cmd/internal/cli"
 )
 
 type serveCmd struct {
@@ -11,14 +12,14 @@ type serveCmd struct {
 }
 
 // Run serves until it is told to stop.
-func (c *serveCmd) Run(w *world) error {
+func (c *serveCmd) Run(w *cli.World) error {
 	roles, err := app.ParseRoles(c.Roles)
 	if err != nil {
 		return err
 	}
-	a, err := app.New(app.Options{ConfigPath: c.Config, VLLM: c.VLLM, Roles: roles, Env: w.getenv, Stdout: w.stdout, Stderr: w.stderr})
+	a, err := app.New(app.Options{ConfigPath: c.Config, VLLM: c.VLLM, Roles: roles, Env: w.Getenv, Stdout: w.Stdout, Stderr: w.Stderr})
 	if err != nil {
 		return err
 	}
-	return a.Run(w.ctx)
+	return a.Run(w.Ctx)
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"fairlane/cmd/internal/cli"
 )
 
 // screen is what a command has printed so far.
@@ -63,9 +65,9 @@ func TestServe(t *testing.T) {
 	for range 2 { // the second finds the store of the first
 		ctx, signal := context.WithCancel(t.Context())
 		var out, complaints screen
-		w := &world{ctx: ctx, stdout: &out, stderr: &complaints, getenv: func(string) (string, bool) { return "", false }}
+		w := &cli.World{Ctx: ctx, Stdout: &out, Stderr: &complaints, Getenv: func(string) (string, bool) { return "", false }}
 		code := make(chan int)
-		go func() { code <- run(w, []string{"serve", "--config", file}) }()
+		go func() { code <- command().Run(w, []string{"serve", "--config", file}) }()
 		base := out.shows(t, `edge +(\S+)/v1`)
 		admin := out.shows(t, `admin +(\S+)`)
 		resp, err := http.Post(base+"/v1/chat/completions", "application/json", strings.NewReader(`{"messages":[{"role":"user","content":"hi"}],"max_tokens":3}`))

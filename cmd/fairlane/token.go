@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"fairlane/cmd/internal/cli"
 	"fairlane/proxy/identity"
 )
 
@@ -25,10 +26,10 @@ type tokenCmd struct {
 }
 
 // Run prints the token and nothing else, so that a shell can take it.
-func (c *tokenCmd) Run(w *world) error {
+func (c *tokenCmd) Run(w *cli.World) error {
 	secret := c.Secret
 	if secret == "" {
-		secret, _ = w.getenv(signedWith)
+		secret, _ = w.Getenv(signedWith)
 	}
 	if secret == "" {
 		return errors.New("there is no secret to sign with: set " + signedWith + ", or give --secret")
@@ -40,6 +41,6 @@ func (c *tokenCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(w.stdout, token)
+	_, err = fmt.Fprintln(w.Stdout, token)
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"fairlane/cmd/internal/app"
+	"fairlane/cmd/internal/cli"
 	"fairlane/loadtest/overtake"
 	"fairlane/loadtest/vllmsim"
 )
@@ -28,8 +29,8 @@ type overtakeCmd struct {
 }
 
 // Run plays the scene and fails if the VIP did not overtake.
-func (c *overtakeCmd) Run(w *world) error {
-	ctx, cancel := context.WithTimeout(w.ctx, c.Deadline)
+func (c *overtakeCmd) Run(w *cli.World) error {
+	ctx, cancel := context.WithTimeout(w.Ctx, c.Deadline)
 	defer cancel()
 	if c.Base == "" {
 		stop, err := c.stage(ctx, w)
@@ -42,7 +43,7 @@ func (c *overtakeCmd) Run(w *world) error {
 	if c.Metrics != "" {
 		cfg.Waiting = func(ctx context.Context) (int, error) { return waiting(ctx, c.Metrics) }
 	}
-	r, err := overtake.Play(ctx, cfg, w.stdout)
+	r, err := overtake.Play(ctx, cfg, w.Stdout)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ log: {level: warn}
 `
 
 // stage starts an emulated vLLM and fairlane in front of it.
-func (c *overtakeCmd) stage(ctx context.Context, w *world) (stop func(), err error) {
+func (c *overtakeCmd) stage(ctx context.Context, w *cli.World) (stop func(), err error) {
 	dir, err := os.MkdirTemp("", "fairlane-overtake-")
 	if err != nil {
 		return nil, err
@@ -94,7 +95,7 @@ func (c *overtakeCmd) stage(ctx context.Context, w *world) (stop func(), err err
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return fail(err)
 	}
-	a, err := app.New(app.Options{ConfigPath: config, Env: os.LookupEnv, Stdout: io.Discard, Stderr: w.stderr})
+	a, err := app.New(app.Options{ConfigPath: config, Env: os.LookupEnv, Stdout: io.Discard, Stderr: w.Stderr})
 	if err == nil {
 		err = a.Start(ctx)
 	}
@@ -102,7 +103,7 @@ func (c *overtakeCmd) stage(ctx context.Context, w *world) (stop func(), err err
 		return fail(err)
 	}
 	c.Base, c.Metrics = a.EdgeURL(), a.MetricsURL()
-	fmt.Fprintf(w.stdout, "fairlane at %s in front of an emulated A100 with 8 slots; class vip has weight 8, standard 3.\n", c.Base)
+	fmt.Fprintf(w.Stdout, "fairlane at %s in front of an emulated A100 with 8 slots; class vip has weight 8, standard 3.\n", c.Base)
 	return func() { a.Stop(); sim.Stop(); _ = os.RemoveAll(dir) }, nil
 }
 

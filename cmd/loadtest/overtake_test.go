@@ -3,12 +3,14 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"fairlane/cmd/internal/cli"
 )
 
 // TestOvertake plays the demo with a small flood.
 func TestOvertake(t *testing.T) {
 	var out, complaints strings.Builder
-	code := run(&world{ctx: t.Context(), stdout: &out, stderr: &complaints}, []string{"overtake", "--flood", "60", "--tokens", "20"})
+	code := command().Run(&cli.World{Ctx: t.Context(), Stdout: &out, Stderr: &complaints}, []string{"overtake", "--flood", "60", "--tokens", "20"})
 	if code != 0 {
 		t.Fatalf("%d: %s%s", code, &out, &complaints)
 	}
