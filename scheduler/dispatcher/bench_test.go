@@ -163,3 +163,16 @@ func heapInUse() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
+
+// BenchmarkLearned is how long the leader stands still to copy what it saves.
+func BenchmarkLearned(b *testing.B) {
+	const waiting = 100_000
+	l, _ := benchLeader(b, 1)
+	for i := range waiting {
+		l.arrive(uint64(i+1), streamEntry(i, waiting), nil)
+	}
+	l.begin()
+	for b.Loop() {
+		l.learned(time.Now())
+	}
+}

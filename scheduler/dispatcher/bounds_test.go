@@ -52,6 +52,7 @@ func TestMaxQueued(t *testing.T) {
 		if p := cs[7].problem; p.RetryAfter < time.Second || p.RetryAfter > time.Minute {
 			t.Errorf("told to come back after %v", p.RetryAfter)
 		}
+		advance(time.Second)
 		cs = nil
 		for i := range 10 {
 			cs = append(cs, h.ask(wish{user: fmt.Sprintf("u%d", i), out: 100}))

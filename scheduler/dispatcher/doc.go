@@ -5,21 +5,62 @@
 // goroutine that owns the fair queue, the capacity of the backends and all that
 // is known of requests, workers and proxies. Everybody else posts to its inbox.
 //
-// A request belongs to the leader from the moment its entry is read from the
-// stream until it is deleted there:
+// # Whose a request is
+//
+// It belongs to the leader from the moment its entry is read from the stream until
+// it is deleted there:
 //
 //	queued → granted → (first byte) → settled, deleted
 //	   ↑________│ a fault before the first byte: back to its old place
 //
-// A new leader reads the stream, asks all workers what runs and adopts it, and
-// only then grants. Its fences are newer than any of its predecessor's, so what
-// a predecessor that does not know yet that it was replaced still sends is
-// stale everywhere.
+// Three kinds of memory keep it whole whatever order things come in. The end of an
+// attempt is known by its fence, so that one that is told twice counts once. The
+// id of a request that is over is kept for a minute: its entry may come after its
+// cancel, its report again. And a request whose answer runs on an attempt that is
+// not ours (its worker has not told us yet, or its backend was removed) is
+// elsewhere: it keeps its place in the stream, and neither waits nor is granted,
+// until its attempt is adopted, ends, or is silent for a minute.
 //
-// Which failures cost an attempt: one that never reached the backend does not,
-// nor does vLLM's own 503. A fault before the first byte does; after three the
-// client is told. A backend that goes down with a request in flight makes it a
-// suspect: it runs once more, alone on its backend, and a second such death ends
-// it, so that one poisonous request can't take the servers down one after the
-// other.
+// # The lease
+//
+// It is looked at before everything that is taken from the inbox, every grant,
+// cancel and delete. While it is in doubt the leader does nothing and answers
+// nobody; who asks finds the next leader. So a process that was stopped and goes on
+// while another one leads does no harm, and its fences are older in any case. A
+// leader that stood still for a shorter time takes nobody's silence meanwhile for
+// death.
+//
+// A new leader reads the stream, asks all workers what runs and adopts it, and
+// only then grants. Until it has read all it says nothing of any request: a proxy
+// that hears twice that its call is unknown publishes it again. Every 5 s, and when
+// it stops in order, a leader saves what its successor would have to learn anew:
+// debts, expected outputs, what the backends showed, and what requests went
+// through. Nothing in it is needed.
+//
+// # Attempts
+//
+// One that never reached the backend costs nothing, nor does vLLM's own 503. A
+// fault before the first byte does; after three the client is told. A backend that
+// goes down with a request in flight makes it a suspect: it runs once more, alone on
+// its backend, and a second such death ends it, so that one poisonous request can't
+// take the servers down one after the other. A client that leaves when the backend
+// has its request pays for the whole prompt; before that, nothing.
+//
+// A worker that takes a grant says so. A beat that does not list an attempt ends
+// it only if its worker took it and has taken a later one since: refused grants,
+// and those that are still under way, are not over.
+//
+// # Who is told to come back later
+//
+//   - Bounds on what waits, of a user and of a class. What can start now is not
+//     counted as waiting.
+//   - After 30 s in which a head waited for capacity the rate of delivery is known.
+//     Who would not start within 0.9 of the time until its deadline is refused at
+//     once: because of its own backlog (429) or everybody's (503).
+//   - A head that needs more KV or slots at once than become free in twice the time
+//     in which 99 of 100 requests are served, and at least 10 s, is refused.
+//   - Who waited in vain: 503 if no backend was up all the time, else 504.
+//
+// Headroom keeps slots free for a class; less than half of what there is, so that a
+// backend that is filled anew is not kept empty.
 package dispatcher

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -174,6 +175,7 @@ type fakeBus struct {
 	proxies     map[string]scheduler.Proxy
 	dispatchers map[string]scheduler.Dispatcher
 	cut         map[string]bool
+	taken       int // so often a predecessor is still there
 }
 
 func newFakeBus() *fakeBus {
@@ -250,6 +252,10 @@ func (noProxy) Ping(context.Context) error      { return scheduler.ErrNoResponde
 func (b *fakeBus) ServeDispatcher(pool string, d scheduler.Dispatcher) (func(), error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.taken > 0 {
+		b.taken--
+		return nil, errors.New("served already")
+	}
 	b.dispatchers[pool] = d
 	return func() {
 		b.mu.Lock()

@@ -15,6 +15,7 @@ import (
 const (
 	saveEvery       = 5 * time.Second
 	savePatience    = 2 * time.Second
+	recallPatience  = 500 * time.Millisecond // a pool without a leader waits for it
 	savedVersion    = 1
 	mostSaved       = 1000 // debts, users, prefix groups: what a message of 1 MB holds
 	debtsGoodFor    = time.Minute
@@ -137,7 +138,7 @@ func (l *leader) recall(ctx context.Context) {
 	if l.cfg.Memory == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, savePatience)
+	ctx, cancel := context.WithTimeout(ctx, recallPatience)
 	defer cancel()
 	b, err := l.cfg.Memory.Load(ctx)
 	s := &saved{}

@@ -209,6 +209,18 @@ func TestNothingIsPublishedAgainWhileTheQueueIsLoaded(t *testing.T) {
 	})
 }
 
+// TestAPredecessorInTheProcess may need a moment to leave the bus.
+func TestAPredecessorInTheProcess(t *testing.T) {
+	inHouse(t, plan{dispatchers: 2}, func(h *house) {
+		h.leases[0].end()
+		h.bus.mu.Lock()
+		h.bus.taken = 2
+		h.bus.mu.Unlock()
+		h.elect(1)
+		h.ask(wish{}).served(t)
+	})
+}
+
 // TestStopHandsOver what was learned since the last time.
 func TestStopHandsOver(t *testing.T) {
 	inHouse(t, plan{dispatchers: 2}, func(h *house) {
