@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -91,14 +92,7 @@ func newLogger(w io.Writer, cfg config.LogConfig, level slog.Leveler) *slog.Logg
 	return slog.New(slog.NewJSONHandler(w, opts))
 }
 
-func (a *App) has(role Role) bool {
-	for _, r := range a.opts.Roles {
-		if r == role {
-			return true
-		}
-	}
-	return false
-}
+func (a *App) has(role Role) bool { return slices.Contains(a.opts.Roles, role) }
 
 // Run serves until ctx ends, and then stops in order.
 func (a *App) Run(ctx context.Context) error {
@@ -139,8 +133,8 @@ func (a *App) Stop() {
 		ctx, cancel := context.WithTimeout(context.Background(), grace)
 		defer cancel()
 		a.drain(ctx)
-		for i := len(a.stops) - 1; i >= 0; i-- {
-			a.stops[i]()
+		for _, stop := range slices.Backward(a.stops) {
+			stop()
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,11 +20,7 @@ import (
 	"fairlane/proxy/identity"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"), // keep-alive connections of http.DefaultClient
-		goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"))
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestEmulatedFromNothing is `make run`: no file, no backend.
 func TestEmulatedFromNothing(t *testing.T) {
@@ -93,7 +90,7 @@ func TestVIPGoesFirst(t *testing.T) {
 	}
 	for i := 1; i <= 4; i++ {
 		ask(fmt.Sprint("u", i+1), "")
-		depth("standard", fmt.Sprint(i))
+		depth("standard", strconv.Itoa(i))
 	}
 	ask("v1", "vip")
 	depth("vip", "1")
@@ -119,7 +116,7 @@ func TestClientThatLeavesFreesItsSlot(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
-			resp, err := http.DefaultClient.Do(request(t, ctx, in.app.EdgeURL()+"/v1/chat/completions", chatOf("x")))
+			resp, err := client().Do(request(ctx, t, in.app.EdgeURL()+"/v1/chat/completions", chatOf("x")))
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("%v %v", resp, err)
 			}
@@ -187,9 +184,9 @@ func TestReload(t *testing.T) {
 	if got := in.metric("fairlane_config_reload_ok"); got != "1" {
 		t.Errorf("reload_ok is %q", got)
 	}
-	in.write(m.pool(4) + "policy: [{clas: standard}]\n")
+	in.write(m.pool(4) + "policy: [{klass: standard}]\n")
 	in.until("the error is told", func() bool { return in.metric("fairlane_config_reload_ok") == "0" })
-	if got := in.app.status().Config.Error; !strings.Contains(got, "clas") || !strings.Contains(got, ":") {
+	if got := in.app.status().Config.Error; !strings.Contains(got, "klass") || !strings.Contains(got, ":") {
 		t.Errorf("the status says %q", got)
 	}
 	if got := class(); got != "vip" {

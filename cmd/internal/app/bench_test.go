@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,11 +60,11 @@ func benchModel(b *testing.B) *model {
 			_, _ = w.Write(body)
 			return
 		}
-		streamTo(w, r.Context(), q.MaxTokens, time.Duration(q.Seed)*time.Millisecond)
+		streamTo(r.Context(), w, q.MaxTokens, time.Duration(q.Seed)*time.Millisecond)
 	})
 }
 
-func streamTo(w http.ResponseWriter, ctx context.Context, chunks int, every time.Duration) { //nolint:revive // the writer comes first
+func streamTo(ctx context.Context, w http.ResponseWriter, chunks int, every time.Duration) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	out := http.NewResponseController(w)
 	pace := time.NewTicker(max(every, time.Nanosecond))
@@ -137,7 +138,7 @@ func (tg target) send(tb testing.TB, client *http.Client, body []byte) *http.Res
 	return resp
 }
 
-func client() *http.Client {
+func pooled() *http.Client {
 	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8192, DisableCompression: true}}
 }
 
@@ -157,8 +158,9 @@ func median(ds []time.Duration) time.Duration {
 // interleaved times calls through all targets in turn, so that a noisy moment
 // hits all of them, and reports each one's median.
 func interleaved(b *testing.B, once func(tg target, c *http.Client) time.Duration) {
+	b.Helper()
 	ways, _ := targets(b)
-	clients := []*http.Client{client(), client(), client()}
+	clients := []*http.Client{pooled(), pooled(), pooled()}
 	took := make([][]time.Duration, len(ways))
 	for b.Loop() {
 		for i, tg := range ways {
@@ -206,7 +208,7 @@ func BenchmarkThroughput(b *testing.B) {
 	body := wholeBody()
 	for _, tg := range ways {
 		b.Run(tg.name, func(b *testing.B) {
-			c := client()
+			c := pooled()
 			b.SetParallelism(64 / runtime.GOMAXPROCS(0))
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
@@ -236,7 +238,7 @@ func BenchmarkPacedStreams(b *testing.B) {
 	ways, _ := targets(b)
 	body := streamBody(chunks, 20)
 	used := make([]time.Duration, len(ways))
-	c := client()
+	c := pooled()
 	n := 0
 	for b.Loop() {
 		n++
@@ -297,7 +299,7 @@ classes: {standard: {weight: 3, max_queued: 1000000}}
 	before := heap()
 	hold(b, in.app.EdgeURL(), waiting)
 	in.until("all wait", func() bool {
-		return in.metric(`fairlane_queue_depth{class="standard",pool="main"}`) == fmt.Sprint(waiting-1)
+		return in.metric(`fairlane_queue_depth{class="standard",pool="main"}`) == strconv.Itoa(waiting-1)
 	})
 	with := heap()
 	b.ReportMetric(float64(with-before)/waiting, "B/waiting")
@@ -333,7 +335,7 @@ func BenchmarkOpenStreams(b *testing.B) {
 	_ = in
 	body := streamBody(chunks, 1000)
 	for b.Loop() {
-		c := client()
+		c := pooled()
 		before, start := cpu(), time.Now()
 		var wg sync.WaitGroup
 		var whole atomic.Int64

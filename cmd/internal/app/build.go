@@ -13,7 +13,7 @@ type Build struct {
 }
 
 // version is set by the linker: -X fairlane/cmd/internal/app.version=v1.2.3.
-var version = "" //nolint:gochecknoglobals // the linker can set nothing else
+var version = ""
 
 // ReadBuild reads what the binary knows of itself.
 func ReadBuild() Build {

@@ -119,6 +119,9 @@ func (in *installation) ready() {
 	})
 }
 
+// client keeps no connection, so that none outlives its test.
+func client() *http.Client { return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} }
+
 // answer is what a call got.
 type answer struct {
 	status int
@@ -129,7 +132,7 @@ type answer struct {
 // post sends JSON to the edge.
 func (in *installation) post(path string, body any, header ...string) answer {
 	in.t.Helper()
-	resp, err := http.DefaultClient.Do(request(in.t, in.t.Context(), in.app.EdgeURL()+path, body, header...))
+	resp, err := client().Do(request(in.t.Context(), in.t, in.app.EdgeURL()+path, body, header...))
 	if err != nil {
 		in.t.Fatal(err)
 	}
@@ -137,7 +140,7 @@ func (in *installation) post(path string, body any, header ...string) answer {
 }
 
 // request is a call with JSON and pairs of header names and values.
-func request(t testing.TB, ctx context.Context, url string, body any, header ...string) *http.Request { //nolint:revive // testing.TB comes first
+func request(ctx context.Context, t testing.TB, url string, body any, header ...string) *http.Request {
 	t.Helper()
 	b, err := json.Marshal(body)
 	if err != nil {
@@ -166,7 +169,7 @@ func read(t testing.TB, resp *http.Response) answer {
 
 func get(t testing.TB, url string) answer {
 	t.Helper()
-	resp, err := http.Get(url) //nolint:gosec // of this test's own server
+	resp, err := client().Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 
 	"fairlane/proxy/admin"
 	"fairlane/scheduler"
@@ -91,7 +90,7 @@ func backendStatus(s scheduler.BackendStatus, led []capacity.State) admin.Backen
 		}
 		b.Slots, b.Running, b.KVHeld = l.Slots, l.Running, int(l.KVHeld)
 		if b.Up && !l.Up {
-			b.Up, b.Detail = false, fmt.Sprintf("%s, although it answers", l.Why)
+			b.Up, b.Detail = false, l.Why+", although it answers"
 		}
 	}
 	return b
