@@ -17,6 +17,8 @@
 //	                   │ frames
 //	client ← proxy ← calls
 //
+// The rooms on the way:
+//
 //   - [fairlane/proxy] is the edge: HTTP in, HTTP out. Its rooms say who is
 //     calling (identity), what that means (policy), whether it is too much (limit),
 //     and what the bytes mean (openai, a leaf that everybody may import).

@@ -106,7 +106,7 @@ func (c *cluster) start(name string, env []string, args ...string) *process {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	cmd := exec.Command(c.bin, args...) //nolint:gosec // the binary that was just built
+	cmd := exec.Command(c.bin, args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {

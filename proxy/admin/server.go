@@ -104,12 +104,12 @@ func (s *Server) metrics() http.Handler {
 	return promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(s.cfg.Status()); err != nil {
-		s.cfg.Logger.Debug("the status was not read to its end", slog.Any("error", err))
+		s.cfg.Logger.DebugContext(r.Context(), "the status was not read to its end", slog.Any("error", err))
 	}
 }
 
@@ -171,7 +171,7 @@ func (s *Server) serve(ctx context.Context, addr string, h http.Handler) error {
 	s.addrs = append(s.addrs, l.Addr())
 	go func() {
 		if err := srv.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			s.cfg.Logger.Error("the admin port failed", slog.Any("error", err))
+			s.cfg.Logger.ErrorContext(ctx, "the admin port failed", slog.Any("error", err))
 		}
 	}()
 	return nil
@@ -185,7 +185,7 @@ func (s *Server) Addrs() []net.Addr { return s.addrs }
 func (s *Server) Stop(ctx context.Context) {
 	for _, srv := range s.servers {
 		if err := srv.Shutdown(ctx); err != nil {
-			_ = srv.Close() //nolint:errcheck // nothing is left to be done about it
+			_ = srv.Close() // nothing is left to be done about it
 		}
 	}
 	s.servers, s.addrs = nil, nil

@@ -30,8 +30,10 @@ func TestWhoGetsIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed, err := New(Config{Listen: ":0", Gatherer: prometheus.NewRegistry(), Status: status,
-		Tokens: []Token{{Name: "ops", Token: "s3cret", Role: Operator}, {Name: "wall", Token: "look", Role: Viewer}}})
+	closed, err := New(Config{
+		Listen: ":0", Gatherer: prometheus.NewRegistry(), Status: status,
+		Tokens: []Token{{Name: "ops", Token: "s3cret", Role: Operator}, {Name: "wall", Token: "look", Role: Viewer}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -224,6 +224,28 @@ func TestHopelessIsRefusedAtOnce(t *testing.T) {
 	})
 }
 
+// TestTheWaitIsNotLongerThanAllThatWaits: many share now, each with a little work.
+func TestTheWaitIsNotLongerThanAllThatWaits(t *testing.T) {
+	inHouse(t, plan{gpus: map[string]int{gpuA: 2}}, func(h *house) {
+		for range 40 { // 2 at once, 2 s each: 40 s
+			h.ask(wish{user: "heavy", in: 10, out: 200, maxTokens: 200})
+		}
+		for i := range 40 {
+			h.ask(wish{user: fmt.Sprintf("light%d", i), in: 10, out: 200, maxTokens: 200})
+		}
+		advance(35 * time.Second)
+		for i := range 30 {
+			h.ask(wish{user: fmt.Sprintf("lighter%d", i), in: 10, out: 5, maxTokens: 5})
+		}
+		advance(time.Second)
+		c := h.ask(wish{user: "heavy", in: 10, out: 200, maxTokens: 200, wait: 2 * time.Minute})
+		c.served(t)
+		if took := c.granted.Sub(c.asked); c.eta < took/2 || c.eta > 2*took {
+			t.Errorf("told to wait %v, waited %v", c.eta, took)
+		}
+	})
+}
+
 // TestNeverFits is told at once, also if somebody else passes it.
 func TestNeverFits(t *testing.T) {
 	inHouse(t, plan{}, func(h *house) {

@@ -332,6 +332,41 @@ func TestADeadProxysEntriesAreRemoved(t *testing.T) {
 	})
 }
 
+// TestAProxyThatWasTakenForDead publishes again what the leader dropped; all of it is
+// served, once.
+func TestAProxyThatWasTakenForDead(t *testing.T) {
+	inHouse(t, plan{gpus: map[string]int{gpuA: 1}}, func(h *house) {
+		h.addDesk("other")
+		advance(time.Second)
+		busy := h.ask(wish{proxy: "other", out: 1500})
+		advance(time.Second)
+		var cs []*client
+		for range 5 {
+			cs = append(cs, h.ask(wish{out: 20}))
+		}
+		advance(time.Second)
+		h.bus.sever("px", true)
+		advance(3 * time.Second)
+		if left := h.stream.left(); len(left) != 1 {
+			t.Errorf("left of a dead proxy: %v", left)
+		}
+		h.bus.sever("px", false)
+		advance(5 * time.Second)
+		h.look(func(l *leader) {
+			if l.queue.Len() != 5 {
+				t.Errorf("%d wait", l.queue.Len())
+			}
+		})
+		busy.served(t)
+		for _, c := range cs {
+			c.served(t)
+		}
+		if n := len(h.gpus[gpuA].started()); n != 6 {
+			t.Errorf("%d starts of 6 requests", n)
+		}
+	})
+}
+
 func TestCancels(t *testing.T) {
 	inHouse(t, plan{gpus: map[string]int{gpuA: 1}}, func(h *house) {
 		running := h.ask(wish{in: 100, out: 5000})

@@ -54,21 +54,29 @@ func (d *drainRate) tick(now time.Time, waiting bool) {
 }
 
 // wait is how long a request is expected to wait, how much of it for the user's
-// own other requests; false: nothing is known.
-func (d *drainRate) wait(o *fairqueue.Outlook) (all, own time.Duration, known bool) {
+// own other requests; false: nothing is known. Those who share now may soon have no
+// more work, so it is never longer than all that waits takes.
+func (d *drainRate) wait(o *fairqueue.Outlook, waiting fairqueue.Cost) (all, own time.Duration, known bool) {
 	if d.rate <= 0 || o.Share <= 0 {
 		return 0, 0, false
 	}
-	seconds := func(x float64) time.Duration {
-		return time.Duration(min(x, longestWait.Seconds()) * float64(time.Second))
-	}
-	share := d.rate * o.Share
 	turnover := 0.0
 	if d.mu > 0 {
 		turnover = 1 / d.mu
 	}
-	own = seconds(float64(o.AheadCost) / share)
-	return seconds(float64(o.AheadCost+o.Lag)/share + turnover), own, true
+	seconds := func(ahead fairqueue.Cost, more float64) time.Duration {
+		s := min(float64(ahead)/o.Share, float64(waiting))/d.rate + more
+		return time.Duration(min(s, longestWait.Seconds()) * float64(time.Second))
+	}
+	return seconds(o.AheadCost+o.Lag, turnover), seconds(o.AheadCost, 0), true
+}
+
+// waiting is the estimated cost of all that waits.
+func (l *leader) waiting() (sum fairqueue.Cost) {
+	for _, c := range l.classes {
+		sum += c.tokens
+	}
+	return sum
 }
 
 // where answers proxies that ask after their calls.
@@ -93,7 +101,7 @@ func (l *leader) where(ids []string) []scheduler.Notice {
 func (l *leader) place(it *item) scheduler.Notice {
 	o := l.queue.Outlook(&it.req)
 	n := scheduler.Notice{ID: it.entry.ID, Kind: scheduler.NoticeQueued, Position: o.Position}
-	n.ETA, _, _ = l.rate.wait(&o)
+	n.ETA, _, _ = l.rate.wait(&o, l.waiting())
 	return n
 }
 
@@ -106,7 +114,7 @@ func (l *leader) hopeless(it *item, now time.Time) *scheduler.Problem {
 	o := l.queue.Outlook(&it.req)
 	left := it.entry.Deadline.Sub(now)
 	bound := time.Duration(hopelessAt * float64(left))
-	all, own, known := l.rate.wait(&o)
+	all, own, known := l.rate.wait(&o, l.waiting())
 	if !known || all <= bound {
 		return nil
 	}
