@@ -140,6 +140,7 @@ type simWorker struct {
 	attempts map[attemptKey]*simAttempt
 	events   []scheduler.Event
 	beatDue  bool
+	abort    context.CancelFunc
 	wake     chan struct{}
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -189,6 +190,9 @@ func (w *simWorker) Muster(context.Context, string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.beatDue = true
+	if w.abort != nil { // it goes to a predecessor
+		w.abort()
+	}
 	w.poke()
 	return nil
 }
@@ -362,7 +366,12 @@ func (w *simWorker) say(ctx context.Context) (again bool) {
 	if r.Beat == nil && len(r.Events) == 0 {
 		return false
 	}
-	err := w.bus.Dispatcher(pool).Report(ctx, r)
+	call, cancel := context.WithTimeout(ctx, 2*time.Second)
+	w.mu.Lock()
+	w.abort = cancel
+	w.mu.Unlock()
+	err := w.bus.Dispatcher(pool).Report(call, r)
+	cancel()
 	if w.told(r, err) {
 		return true
 	}

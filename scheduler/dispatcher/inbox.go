@@ -13,8 +13,12 @@ func (l *leader) post(f func()) {
 	}
 }
 
-// ask posts f and waits until it ran.
+// ask posts f and waits until it ran; false: it did not, and won't matter. While the
+// lease is in doubt nobody is kept, for another one may lead.
 func (l *leader) ask(ctx context.Context, f func()) bool {
+	if !l.cfg.Lease.Valid() {
+		return false
+	}
 	ran := make(chan struct{})
 	select {
 	case l.inbox <- func() { f(); close(ran) }:

@@ -127,7 +127,7 @@ func TestADoubtfulLeaseStopsEverything(t *testing.T) {
 		waits := h.ask(wish{})
 		h.leases[0].setDoubt(true)
 		one.served(t)
-		advance(5 * time.Second)
+		advance(3 * time.Second)
 		if n := len(h.gpus[gpuA].started()); n != 2 {
 			t.Errorf("%d were started", n)
 		}
@@ -144,6 +144,34 @@ func TestADoubtfulLeaseStopsEverything(t *testing.T) {
 		two.served(t)
 		<-expires.done
 	})
+}
+
+// TestTwoLeaders for some seconds, one of which was stopped and goes on: it knows
+// that its lease is in doubt, or, worse, does not. Nobody is served twice.
+func TestTwoLeaders(t *testing.T) {
+	for _, knows := range []bool{true, false} {
+		inHouse(t, plan{gpus: map[string]int{gpuA: 4}, dispatchers: 2, workers: 2, takeover: 400 * time.Millisecond}, func(h *house) {
+			var cs []*client
+			for i := range 40 {
+				cs = append(cs, h.ask(wish{in: 10, out: 100 + 10*i}))
+			}
+			advance(1500 * time.Millisecond)
+			h.leases[0].setDoubt(knows)
+			h.elect(1)
+			advance(5 * time.Second)
+			h.leases[0].end()
+			for _, c := range cs {
+				c.served(t)
+			}
+			started := h.gpus[gpuA].started()
+			if n := len(started); n != 40 {
+				t.Errorf("knows %t: %d starts of 40 requests", knows, n)
+			}
+			if most := h.gpus[gpuA].most(); knows && most > 4 {
+				t.Errorf("%d at once on 4 slots", most)
+			}
+		})
+	}
 }
 
 // TestALeaderThatStoodStillTakesNobodyForDead.

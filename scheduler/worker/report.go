@@ -22,6 +22,7 @@ type reporter struct {
 	mu      sync.Mutex
 	events  []scheduler.Event
 	beatDue bool
+	abort   context.CancelFunc // gives up the report that is under way; nil: none is
 	leaving bool
 	left    chan struct{}
 }
@@ -44,6 +45,17 @@ func (r *reporter) beatNow() {
 	r.beatDue = true
 	r.mu.Unlock()
 	r.poke()
+}
+
+// muster beats for a new leader. A report that is under way goes to its predecessor,
+// who may have been stopped and not answer for long.
+func (r *reporter) muster() {
+	r.mu.Lock()
+	if r.abort != nil {
+		r.abort()
+	}
+	r.mu.Unlock()
+	r.beatNow()
 }
 
 // leave sends what is left and a last beat, and waits for it, within reason.
@@ -112,10 +124,7 @@ func (r *reporter) send(ctx context.Context) (last bool) {
 		if report == nil {
 			return false
 		}
-		call, cancel := context.WithTimeout(ctx, reportPatience)
-		err := r.w.cfg.Bus.Dispatcher(r.pool).Report(call, report)
-		cancel()
-		if err != nil {
+		if err := r.tell(ctx, report); err != nil {
 			return r.unsent(ctx, report, err) && leaving
 		}
 		for _, ev := range report.Events {
@@ -127,6 +136,20 @@ func (r *reporter) send(ctx context.Context) (last bool) {
 			return true
 		}
 	}
+}
+
+func (r *reporter) tell(ctx context.Context, report *scheduler.Report) error {
+	ctx, cancel := context.WithTimeout(ctx, reportPatience)
+	defer cancel()
+	r.mayAbort(cancel)
+	defer r.mayAbort(nil)
+	return r.w.cfg.Bus.Dispatcher(r.pool).Report(ctx, report)
+}
+
+func (r *reporter) mayAbort(abort context.CancelFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.abort = abort
 }
 
 func (r *reporter) next() (*scheduler.Report, bool) {

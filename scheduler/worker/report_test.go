@@ -16,6 +16,31 @@ import (
 	"fairlane/scheduler"
 )
 
+// TestAMusterReachesTheNewLeader although a report to the old one, who was stopped,
+// is under way.
+func TestAMusterReachesTheNewLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, nil)
+		h.leader.set(func(l *leader) {
+			l.away = func(ctx context.Context, _ *scheduler.Report) error {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+		})
+		<-time.After(600 * time.Millisecond) // a beat is under way
+		h.leader.set(func(l *leader) { l.away, l.beats = nil, 0 })
+		if err := h.w.Muster(t.Context(), "main"); err != nil {
+			t.Error(err)
+		}
+		<-time.After(150 * time.Millisecond)
+		h.leader.set(func(l *leader) {
+			if l.beats == 0 {
+				t.Error("the new leader heard no beat")
+			}
+		})
+	})
+}
+
 func TestTheBeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := build(t, nil)

@@ -202,7 +202,7 @@ func (w *Worker) Muster(_ context.Context, pool string) error {
 	r := w.reporters[pool]
 	w.mu.Unlock()
 	if r != nil {
-		r.beatNow()
+		r.muster()
 	}
 	return nil
 }
