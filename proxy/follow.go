@@ -106,9 +106,9 @@ func (f *follower) take(ev scheduler.CallEvent) (done bool, p *scheduler.Problem
 	case scheduler.CallQueued:
 		f.queued(ev)
 	case scheduler.CallGranted:
-		f.granted()
+		f.granted(ev.At)
 	case scheduler.CallHead:
-		f.granted() // a head without a grant would be odd, not wrong
+		f.granted(time.Now()) // a head without a grant would be odd, not wrong
 		f.x.rec.backend, f.x.rec.attempts = ev.Head.Backend, ev.Head.Attempt
 		f.out.head = ev.Head
 	case scheduler.CallData:
@@ -141,12 +141,14 @@ func (f *follower) queued(ev scheduler.CallEvent) {
 }
 
 // granted ends the wait in the queue: from here on a shutdown waits for it.
-func (f *follower) granted() {
+func (f *follower) granted(at time.Time) {
 	x := f.x
 	if !x.rec.granted.IsZero() {
 		return
 	}
-	x.rec.granted = time.Now()
+	if x.rec.granted = at; at.IsZero() {
+		x.rec.granted = time.Now()
+	}
 	f.ctx = x.r.Context()
 	f.calm()
 	if x.rec.status == 0 {

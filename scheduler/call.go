@@ -33,6 +33,7 @@ const (
 // CallEvent is one step in the life of a call.
 type CallEvent struct {
 	Kind     CallEventKind
+	At       time.Time     // CallGranted: when; zero: now
 	Position int           // CallQueued: 1 is next
 	ETA      time.Duration // CallQueued: expected wait from now
 	Head     *Head

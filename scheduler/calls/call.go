@@ -41,6 +41,9 @@ func (c *call) Next(ctx context.Context) (scheduler.CallEvent, error) {
 		select {
 		case <-c.wake:
 		case <-ctx.Done():
+			if ev, ok := c.pop(); ok { // one that wakes nobody
+				return ev, nil
+			}
 			return scheduler.CallEvent{}, ctx.Err()
 		}
 	}
@@ -59,6 +62,10 @@ func (c *call) pop() (scheduler.CallEvent, bool) {
 	}
 	return ev, true
 }
+
+// noteLocked appends an event that makes no difference to the client: its
+// goroutine is not woken for it, and finds it with the next, or when it gives up.
+func (c *call) noteLocked(ev scheduler.CallEvent) { c.events.push(ev) }
 
 // pushLocked appends an event and wakes the client's goroutine.
 func (c *call) pushLocked(ev scheduler.CallEvent) {
@@ -113,7 +120,7 @@ func (c *call) shake(h scheduler.Handshake) *scheduler.Handover {
 	c.heardLocked()
 	if !c.granted {
 		c.granted = true
-		c.pushLocked(scheduler.CallEvent{Kind: scheduler.CallGranted})
+		c.noteLocked(scheduler.CallEvent{Kind: scheduler.CallGranted, At: c.heard})
 	}
 	return &scheduler.Handover{Verdict: scheduler.Go, Header: c.sub.Header, Body: c.sub.Body, AddedUsage: c.sub.AddedUsage}
 }
@@ -141,7 +148,7 @@ func (c *call) takeLocked(f *scheduler.Frame) {
 	switch f.Type {
 	case scheduler.FrameHead:
 		c.begun = true
-		c.pushLocked(scheduler.CallEvent{Kind: scheduler.CallHead, Head: f.Head})
+		c.noteLocked(scheduler.CallEvent{Kind: scheduler.CallHead, Head: f.Head}) // its first byte comes with it
 	case scheduler.FrameData:
 		c.dataLocked(f.Data)
 	case scheduler.FrameEnd:

@@ -347,7 +347,7 @@ func (c *client) take(ev scheduler.CallEvent) (over bool) {
 			c.eta = ev.ETA
 		}
 	case scheduler.CallGranted:
-		c.granted = time.Now()
+		c.granted = ev.At
 	case scheduler.CallHead:
 		c.first, c.head = time.Now(), ev.Head
 	case scheduler.CallEnd, scheduler.CallProblem:

@@ -62,14 +62,10 @@ func (a *attempt) serverError(resp *http.Response) scheduler.Event {
 // whole reads the answer to its end before it hands it on. What is larger than
 // fits is handed on as it comes.
 func (a *attempt) whole(resp *http.Response) scheduler.Event {
-	var buf bytes.Buffer
-	if n := resp.ContentLength; n > 0 && n <= maxWhole {
-		buf.Grow(int(n) + bytes.MinRead)
-	}
-	if _, err := buf.ReadFrom(io.LimitReader(resp.Body, maxWhole)); err != nil {
+	body, err := a.w.buffers.readAll(io.LimitReader(resp.Body, maxWhole))
+	if err != nil {
 		return a.broken(err)
 	}
-	body := buf.Bytes()
 	if a.garbage(resp, body) {
 		return a.faulted(false, a.failure("its answer is no JSON"))
 	}
@@ -85,7 +81,7 @@ func (a *attempt) whole(resp *http.Response) scheduler.Event {
 	if err := a.out.head(a.head(resp)); err != nil {
 		return a.broken(err)
 	}
-	err := a.out.data(body)
+	err = a.out.data(body)
 	if err == nil && tail != nil {
 		tail, err = a.rest(resp.Body, tail)
 		u, known = openai.UsageOf(endpoint, tail)

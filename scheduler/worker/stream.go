@@ -58,14 +58,16 @@ func (s *stream) piece(b []byte) error {
 	out := s.filter.Feed(b, make([]byte, 0, len(b)))
 	s.heard()
 	s.a.generated.Store(int64(s.filter.Generated()))
-	if !s.content && s.filter.ContentEvents() > 0 {
+	if len(out) > 0 {
+		if err := s.send(out); err != nil {
+			return err
+		}
+	}
+	if !s.content && s.filter.ContentEvents() > 0 { // the client comes first
 		s.content = true
 		s.a.firstContent()
 	}
-	if len(out) == 0 {
-		return nil
-	}
-	return s.send(out)
+	return nil
 }
 
 // heard moves the bound on silence on.
@@ -134,7 +136,7 @@ func (s *stream) usage() scheduler.Usage {
 	return s.a.usage(u, known, s.filter.Generated())
 }
 
-// buffers are shared by the streams of a worker: a stream holds one only while
+// buffers are shared by the answers of a worker: one holds a buffer only while
 // it runs.
 type buffers struct{ pool sync.Pool }
 
@@ -152,3 +154,21 @@ func (b *buffers) get() *[]byte {
 }
 
 func (b *buffers) put(buf *[]byte) { b.pool.Put(buf) }
+
+// readAll is io.ReadAll, but for the most common answers, which are short and of
+// unknown length, with one allocation.
+func (b *buffers) readAll(r io.Reader) ([]byte, error) {
+	buf := b.get()
+	defer b.put(buf)
+	var all []byte
+	for {
+		n, err := r.Read(*buf)
+		all = append(all, (*buf)[:n]...)
+		switch {
+		case errors.Is(err, io.EOF):
+			return all, nil
+		case err != nil:
+			return all, err
+		}
+	}
+}
