@@ -108,8 +108,10 @@ func (x *exchange) submission() (*scheduler.Submission, *scheduler.Problem) {
 	if err != nil {
 		return nil, scanProblem(err)
 	}
-	x.req.Forget()
-	return &scheduler.Submission{Entry: entry, Header: toBackend(x.r.Header), Body: body, AddedUsage: added}, nil
+	header := toBackend(x.r.Header)
+	x.req.Forget() // and the rest of what is not needed while it waits
+	x.decision, x.id, x.r.Header = nil, nil, nil
+	return &scheduler.Submission{Entry: entry, Header: header, Body: body, AddedUsage: added}, nil
 }
 
 func (x *exchange) entry() scheduler.Entry {

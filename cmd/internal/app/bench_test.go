@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -85,13 +86,13 @@ func streamTo(ctx context.Context, w http.ResponseWriter, chunks int, every time
 
 // target is one way to the backend.
 type target struct {
-	name   string
-	base   string
-	bearer string
+	name    string
+	base    string
+	bearers []string // of different people; empty: none is needed
 }
 
-// targets are the three ways, and the process that one of them leads through.
-func targets(b *testing.B) ([]target, *installation) {
+// targets are the three ways.
+func targets(b *testing.B) []target {
 	b.Helper()
 	m := benchModel(b)
 	to, err := url.Parse(m.URL)
@@ -110,11 +111,15 @@ policy: [{limits: "1000000/second; 1000000000/hour", max_running: 0, max_queued:
 classes: {standard: {weight: 3, max_queued: 1000000}}
 `)
 	in.ready()
-	token, err := identity.Mint(benchSecret, identity.Token{Issuer: "idp", Subject: "ann", Lifetime: time.Hour}, time.Now())
-	if err != nil {
-		b.Fatal(err)
+	var tokens []string
+	for i := range 10 {
+		token, err := identity.Mint(benchSecret, identity.Token{Issuer: "idp", Subject: fmt.Sprint("person ", i), Lifetime: time.Hour}, time.Now())
+		if err != nil {
+			b.Fatal(err)
+		}
+		tokens = append(tokens, token)
 	}
-	return []target{{"direct", m.URL, ""}, {"reverse_proxy", proxy.URL, ""}, {"fairlane", in.app.EdgeURL(), token}}, in
+	return []target{{"direct", m.URL, nil}, {"reverse_proxy", proxy.URL, nil}, {"fairlane", in.app.EdgeURL(), tokens}}
 }
 
 func (tg target) send(tb testing.TB, client *http.Client, body []byte) *http.Response {
@@ -124,8 +129,8 @@ func (tg target) send(tb testing.TB, client *http.Client, body []byte) *http.Res
 		tb.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	if tg.bearer != "" {
-		req.Header.Set("Authorization", "Bearer "+tg.bearer)
+	if n := len(tg.bearers); n > 0 {
+		req.Header.Set("Authorization", "Bearer "+tg.bearers[rand.IntN(n)])
 	}
 	resp, err := client.Do(req)
 	if err != nil {
@@ -159,7 +164,7 @@ func median(ds []time.Duration) time.Duration {
 // hits all of them, and reports each one's median.
 func interleaved(b *testing.B, once func(tg target, c *http.Client) time.Duration) {
 	b.Helper()
-	ways, _ := targets(b)
+	ways := targets(b)
 	clients := []*http.Client{pooled(), pooled(), pooled()}
 	took := make([][]time.Duration, len(ways))
 	for b.Loop() {
@@ -204,7 +209,7 @@ func BenchmarkAddedFirstToken(b *testing.B) {
 
 // BenchmarkThroughput has 64 clients that ask without a pause.
 func BenchmarkThroughput(b *testing.B) {
-	ways, _ := targets(b)
+	ways := targets(b)
 	body := wholeBody()
 	for _, tg := range ways {
 		b.Run(tg.name, func(b *testing.B) {
@@ -235,7 +240,7 @@ func cpu() time.Duration {
 // to that. An op is 64 streams of 100 chunks.
 func BenchmarkPacedStreams(b *testing.B) {
 	const streams, chunks = 64, 100
-	ways, _ := targets(b)
+	ways := targets(b)
 	body := streamBody(chunks, 20)
 	used := make([]time.Duration, len(ways))
 	c := pooled()
@@ -276,7 +281,7 @@ func heap() int64 {
 // holds in the process beside its body, and what one holds that net/http alone
 // keeps open. The clients are bare sockets, which hold next to nothing here.
 func BenchmarkWaitingMemory(b *testing.B) {
-	const waiting = 4000
+	const already, waiting = 1000, 4000
 	release := make(chan struct{})
 	m := newModel(b, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -296,13 +301,18 @@ classes: {standard: {weight: 3, max_queued: 1000000}}
 `)
 	in.ready()
 	defer close(release)
+	depth := func(n int) {
+		in.until("all wait", func() bool {
+			return in.metric(`fairlane_queue_depth{class="standard",pool="main"}`) == strconv.Itoa(n-1)
+		})
+	}
+	hold(b, in.app.EdgeURL(), already) // what is needed once is there now
+	depth(already)
 	before := heap()
-	hold(b, in.app.EdgeURL(), waiting)
-	in.until("all wait", func() bool {
-		return in.metric(`fairlane_queue_depth{class="standard",pool="main"}`) == strconv.Itoa(waiting-1)
-	})
+	hold(b, in.app.EdgeURL(), waiting-already)
+	depth(waiting)
 	with := heap()
-	b.ReportMetric(float64(with-before)/waiting, "B/waiting")
+	b.ReportMetric(float64(with-before)/(waiting-already), "B/waiting")
 	hold(b, bare.URL, waiting)
 	in.until("all are held", func() bool { return held.Load() == waiting })
 	b.ReportMetric(float64(heap()-with)/waiting, "net/http-B/waiting")
@@ -331,8 +341,7 @@ func hold(b *testing.B, base string, n int) {
 // client and backend included, and that every chunk came.
 func BenchmarkOpenStreams(b *testing.B) {
 	const streams, chunks = 5000, 10
-	ways, in := targets(b)
-	_ = in
+	ways := targets(b)
 	body := streamBody(chunks, 1000)
 	for b.Loop() {
 		c := pooled()
