@@ -40,6 +40,10 @@ type CallEvent struct {
 	Data     []byte // owned by the receiver
 	End      *End
 	Problem  *Problem
+	// Backend (host:port) and Attempts go with a problem that the dispatcher told:
+	// where the last attempt was, and how many there were.
+	Backend  string
+	Attempts int
 }
 
 // Call is an accepted request as its client's connection sees it.

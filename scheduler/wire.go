@@ -222,6 +222,10 @@ type Notice struct {
 	Position int           `json:"position,omitempty"` // 1 is next
 	ETA      time.Duration `json:"eta,omitempty"`
 	Problem  *Problem      `json:"problem,omitempty"`
+	// Backend (host:port) and Attempts are what a request that ended went through:
+	// where its last attempt was, and how many there were.
+	Backend  string `json:"backend,omitempty"`
+	Attempts int    `json:"attempts,omitempty"`
 }
 
 // Worker is what the other roles may ask of a worker.
