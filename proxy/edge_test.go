@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -457,31 +458,62 @@ func TestStopRefusesWhatWaitsAndFinishesWhatRuns(t *testing.T) {
 	})
 }
 
-func TestStopCutsOffWhatTakesTooLong(t *testing.T) {
+// TestStopEndsWhatTakesTooLong has a whole answer and a stream that do not end, and
+// somebody who comes meanwhile.
+func TestStopEndsWhatTakesTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakes()
-		f.answers(granted())
+		whole, stream := newFakeCall(granted()), newFakeCall(granted(), head(200, sse), data(chunk))
+		calls := []scheduler.Call{whole, stream}
+		f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) {
+			c := calls[0]
+			calls = calls[1:]
+			return c, nil
+		}
 		s := f.server(t, Config{Grace: time.Minute})
 		c, _ := start(t, s)
-		failed := make(chan error, 1)
-		go func() {
-			resp, err := c.Post("http://edge"+chatPath, "application/json", strings.NewReader(chatBody))
-			if err == nil {
+		post := func(body string) chan string {
+			got := make(chan string, 1)
+			go func() {
+				resp, err := c.Post("http://edge"+chatPath, "application/json", strings.NewReader(body))
+				if err != nil {
+					got <- err.Error()
+					return
+				}
+				b, err := io.ReadAll(resp.Body)
 				resp.Body.Close()
-			}
-			failed <- err
-		}()
-		synctest.Wait()
+				got <- fmt.Sprint(resp.StatusCode, " ", string(b), err)
+			}()
+			synctest.Wait()
+			return got
+		}
+		wholes, streams := post(chatBody), post(streamBody)
 		began := time.Now()
-		s.Stop(context.Background())
-		if took := time.Since(began); took != time.Minute {
+		stopped := make(chan struct{})
+		go func() { defer close(stopped); s.Stop(context.Background()) }()
+		synctest.Wait()
+		if got := <-post(chatBody); !strings.HasPrefix(got, "503 ") || !strings.Contains(got, "shutting_down") {
+			t.Errorf("who came meanwhile got %s", got)
+		}
+		if resp, err := c.Get("http://edge/readyz"); err != nil {
+			t.Error(err)
+		} else if resp.Body.Close(); resp.StatusCode != 503 {
+			t.Errorf("/readyz answers %d", resp.StatusCode)
+		}
+		<-stopped
+		if took := time.Since(began); took < time.Minute || took > time.Minute+lastWords {
 			t.Errorf("it took %s", took)
 		}
-		if err := <-failed; err == nil {
-			t.Error("it was answered")
+		if got := <-wholes; !strings.HasPrefix(got, "503 ") || !strings.Contains(got, "shutting_down") {
+			t.Errorf("the whole answer: %s", got)
+		}
+		if got := <-streams; !strings.HasPrefix(got, "200 "+chunk) || !strings.Contains(got, "shutting_down") || strings.Contains(got, "[DONE]") {
+			t.Errorf("the stream: %s", got)
 		}
 		synctest.Wait()
-		f.once(t, scheduler.Cancelled)
+		if n := f.counted(t, "fairlane_requests_total", map[string]string{"outcome": "refused"}); n != 3 {
+			t.Errorf("%v were refused", n)
+		}
 	})
 }
 

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -143,7 +145,7 @@ func (x *exchange) respond(status int, body []byte) {
 // begun, as an event of its stream.
 func (x *exchange) fail(p *scheduler.Problem) {
 	// A read that timed out has ended the context too, and the client is there.
-	if x.r.Context().Err() != nil && p.Code != scheduler.CodeRequestTimeout {
+	if x.alone() && p.Code != scheduler.CodeRequestTimeout {
 		x.left()
 		return
 	}
@@ -156,6 +158,12 @@ func (x *exchange) fail(p *scheduler.Problem) {
 	problemHeaders(h, p)
 	h.Set("Content-Type", "application/json")
 	x.respond(p.Code.Status(), problemError(p, x.route.Shape).Body(x.route.Shape))
+}
+
+// alone reports whether the client has left, as opposed to us.
+func (x *exchange) alone() bool {
+	ctx := x.r.Context()
+	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), errDraining)
 }
 
 // left ends the request of a client that is not there any more.

@@ -102,8 +102,12 @@ type fakeCall struct {
 	once      sync.Once
 }
 
-func newFakeCall() *fakeCall {
-	return &fakeCall{events: make(chan scheduler.CallEvent, 100), cancelled: make(chan struct{})}
+func newFakeCall(events ...scheduler.CallEvent) *fakeCall {
+	c := &fakeCall{events: make(chan scheduler.CallEvent, 100), cancelled: make(chan struct{})}
+	for _, ev := range events {
+		c.events <- ev
+	}
+	return c
 }
 
 func (c *fakeCall) Next(ctx context.Context) (scheduler.CallEvent, error) {

@@ -76,9 +76,10 @@ func (f *follower) calm() {
 
 // interrupted is the end of a call that nobody waits for any more.
 func (f *follower) interrupted() *scheduler.Problem {
-	if f.x.r.Context().Err() != nil {
+	if f.x.alone() {
 		return f.gone()
 	}
+	f.counted()
 	return f.out.fail(shuttingDown())
 }
 

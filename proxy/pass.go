@@ -5,16 +5,18 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	"fairlane/proxy/openai"
 	"fairlane/scheduler"
 )
 
-// maxPassed bounds an answer that is passed on, in bytes.
-const maxPassed = 64 << 20
-
 // pass calls a backend past the queue, for what costs no GPU.
 func (x *exchange) pass() *scheduler.Problem {
+	if !x.s.flight.enter() {
+		return x.turnedAway()
+	}
+	defer x.s.flight.leave()
 	p := &Passage{Method: x.route.Method, Header: toBackend(x.r.Header)}
 	pools, problem := x.passage(p)
 	if problem != nil {
@@ -64,26 +66,32 @@ func (x *exchange) passage(p *Passage) ([]string, *scheduler.Problem) {
 	return []string{x.at.pool}, nil
 }
 
-// relay hands the backend's answer on.
+// relay hands the backend's answer on as it comes, so that it takes no memory.
 func (x *exchange) relay(resp *http.Response) *scheduler.Problem {
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPassed+1))
-	if err != nil {
-		return asBackendProblem(err)
-	}
-	if len(body) > maxPassed {
-		return scheduler.Problemf(scheduler.CodeBackendFailed, "the model server's answer is larger than %d bytes", maxPassed)
-	}
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode >= http.StatusInternalServerError {
 		return scheduler.Problemf(scheduler.CodeBackendFailed, "the model server answered %d", resp.StatusCode)
 	}
 	fromBackend(x.header(), resp.Header)
-	x.respond(resp.StatusCode, body)
+	if n := resp.Header["Content-Length"]; len(n) > 0 {
+		x.header()["Content-Length"] = n
+	}
 	x.rec.outcome = scheduler.Completed
 	if resp.StatusCode >= http.StatusBadRequest {
 		x.rec.outcome = scheduler.Invalid
 	}
-	return nil
+	x.rec.status = resp.StatusCode
+	x.writeDeadline(time.Now())
+	x.w.WriteHeader(resp.StatusCode)
+	if _, err := io.Copy(x.w, resp.Body); err == nil {
+		return nil
+	}
+	if x.alone() {
+		x.left()
+		return nil
+	}
+	x.rec.outcome = scheduler.Failed
+	panic(http.ErrAbortHandler) // the client must not take it for whole
 }
 
 func asBackendProblem(err error) *scheduler.Problem {

@@ -13,10 +13,10 @@ import (
 
 // queue lets a request in, hands it to the queue and follows it to its end.
 func (x *exchange) queue() *scheduler.Problem {
-	if x.s.draining.Load() {
-		x.header().Set("Connection", "close")
-		return shuttingDown()
+	if !x.s.flight.enter() {
+		return x.turnedAway()
 	}
+	defer x.s.flight.leave()
 	if p := x.read(); p != nil {
 		return p
 	}
@@ -34,6 +34,12 @@ func (x *exchange) queue() *scheduler.Problem {
 	x.rec.callID = sub.Entry.ID
 	defer call.Cancel()
 	return x.follow(call)
+}
+
+// turnedAway ends the request of somebody who comes while the server drains.
+func (x *exchange) turnedAway() *scheduler.Problem {
+	x.header().Set("Connection", "close")
+	return shuttingDown()
 }
 
 // read reads the body, looks at it, and finds the model's place.

@@ -8,7 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"fairlane/scheduler"
 )
@@ -22,9 +22,11 @@ type Server struct {
 	estimates *estimates
 	held      budget // bytes of bodies
 
-	draining atomic.Bool
-	drain    context.Context // ends when draining begins
-	refuse   context.CancelFunc
+	flight flight
+	drain  context.Context // ends when draining begins
+	refuse context.CancelFunc
+	base   context.Context // of all requests: ends when the grace does
+	cut    context.CancelCauseFunc
 
 	mu    sync.Mutex
 	http  *http.Server
@@ -46,9 +48,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metrics of the edge: %w", err)
 	}
-	s := &Server{cfg: cfg, deps: deps, metrics: m, cors: newCORS(cfg.CORSOrigins), estimates: newEstimates()}
+	s := &Server{cfg: cfg, deps: deps, metrics: m, cors: newCORS(cfg.CORSOrigins), estimates: newEstimates(), flight: newFlight()}
 	s.held.limit.Store(cfg.MaxBytes)
 	s.drain, s.refuse = context.WithCancel(context.Background())
+	s.base, s.cut = context.WithCancelCause(context.Background())
 	return s, nil
 }
 
@@ -94,6 +97,7 @@ func (s *Server) newHTTP() *http.Server {
 		ReadHeaderTimeout: s.cfg.ReadHeader,
 		IdleTimeout:       s.cfg.Idle,
 		MaxHeaderBytes:    maxHeader,
+		BaseContext:       func(net.Listener) context.Context { return s.base },
 		ErrorLog:          slog.NewLogLogger(s.deps.Logger.Handler(), slog.LevelDebug),
 	}
 }
@@ -110,12 +114,18 @@ func (s *Server) SetMaxBytes(n int64) { s.held.limit.Store(max(n, s.cfg.MaxBody)
 
 // Drain begins to refuse: new requests, and those that wait. What runs goes on.
 func (s *Server) Drain() {
-	s.draining.Store(true)
+	s.flight.drain()
 	s.refuse()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.http != nil {
+		s.http.SetKeepAlivesEnabled(false)
+	}
 }
 
-// Stop drains, waits for what runs as long as the grace lasts, and cuts off what
-// is left. A second Stop is nothing.
+// Stop drains, waits for what runs as long as the grace lasts, and ends what is
+// left with an error. Until then it goes on to listen, so that whoever comes is
+// told to come again. A second Stop is nothing.
 func (s *Server) Stop(ctx context.Context) {
 	s.Drain()
 	s.mu.Lock()
@@ -124,10 +134,14 @@ func (s *Server) Stop(ctx context.Context) {
 	if srv == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Grace)
+	if !s.flight.landed(ctx, s.cfg.Grace) {
+		s.deps.Logger.WarnContext(ctx, "answers are cut off: they take longer than http.shutdown_grace", slog.Duration("grace", s.cfg.Grace))
+		s.cut(errDraining)
+		s.flight.landed(context.WithoutCancel(ctx), lastWords)
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
-	if err := srv.Shutdown(ctx); err != nil {
-		s.deps.Logger.WarnContext(ctx, "answers were cut off: they took longer than http.shutdown_grace", slog.Duration("grace", s.cfg.Grace))
+	if err := srv.Shutdown(last); err != nil {
 		_ = srv.Close() // nothing is left to be done about an error
 	}
 	<-served
@@ -156,12 +170,12 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if p := x.serve(); p != nil { //nolint:contextcheck // the request has it
-		x.fail(p)
+		x.fail(p) //nolint:contextcheck // the request has it
 	}
 }
 
 func (s *Server) ready() error {
-	if s.draining.Load() {
+	if s.flight.draining() {
 		return errDraining
 	}
 	if s.deps.Ready == nil {
@@ -171,6 +185,10 @@ func (s *Server) ready() error {
 }
 
 var errDraining = errors.New("shutting down")
+
+// lastWords is how long clients have to take the error that their answers end in
+// after the grace, and connections to end.
+const lastWords = 2 * time.Second
 
 func (s *Server) health(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -67,10 +67,10 @@ func (a *App) startEdge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.edge = e // before somebody asks whether it is ready
 	if err := e.server.Start(ctx); err != nil {
 		return fmt.Errorf("edge: %w", err)
 	}
-	a.edge = e
 	return nil
 }
 

@@ -24,7 +24,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		reloadedAt: gauge("fairlane_config_reload_timestamp_seconds", "When the configuration was last read."),
 		reloadOK:   gauge("fairlane_config_reload_ok", "1 if the configuration that was read last was taken, else 0."),
 		leases: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "fairlane_lease_transitions_total", Help: "Times that this process became the leader of a pool or ceased to be it.",
+			Name: "fairlane_lease_transitions_total", Help: "Times that this process became the leader of a pool.",
 		}, []string{"pool"}),
 	}
 	b := ReadBuild()

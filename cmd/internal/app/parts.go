@@ -164,7 +164,11 @@ func (a *App) startDispatchers(ctx context.Context) error {
 	}
 	for _, p := range a.cfg.Pools {
 		lease, err := a.broker.Lease(ctx, broker.LeaseConfig{
-			Pool: p.Name, TTL: ttl, OnChange: func(bool) { a.metrics.leases.WithLabelValues(p.Name).Inc() },
+			Pool: p.Name, TTL: ttl, OnChange: func(leading bool) {
+				if leading {
+					a.metrics.leases.WithLabelValues(p.Name).Inc()
+				}
+			},
 		})
 		if err != nil {
 			return fmt.Errorf("lease of pool %s: %w", p.Name, err)

@@ -46,16 +46,11 @@ func (a *App) startReloads(ctx context.Context) error {
 		cancel()
 		return fmt.Errorf("watch the configuration: %w", err)
 	}
-	for _, f := range a.cfg.Files {
-		// The folder, for files are replaced rather than written.
-		if err := watcher.Add(filepath.Dir(f)); err != nil {
-			a.log.WarnContext(ctx, "changes of a file are not noticed: SIGHUP reloads", slog.String("file", f), slog.Any("error", err))
-		}
-	}
+	a.watch(watcher)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a.reloads(ctx, hup, watcher.Events)
+		a.reloads(ctx, hup, watcher)
 	}()
 	a.onStop(func() {
 		signal.Stop(hup)
@@ -66,7 +61,17 @@ func (a *App) startReloads(ctx context.Context) error {
 	return nil
 }
 
-func (a *App) reloads(ctx context.Context, hup <-chan os.Signal, changed <-chan fsnotify.Event) {
+// watch looks at the folders of the files, for files are replaced rather than
+// written.
+func (a *App) watch(watcher *fsnotify.Watcher) {
+	for _, f := range a.current().Files {
+		if err := watcher.Add(filepath.Dir(f)); err != nil {
+			a.log.Warn("changes of a file are not noticed: SIGHUP reloads", slog.String("file", f), slog.Any("error", err))
+		}
+	}
+}
+
+func (a *App) reloads(ctx context.Context, hup <-chan os.Signal, watcher *fsnotify.Watcher) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	seen := digest(a.cfg.Files)
@@ -77,12 +82,17 @@ func (a *App) reloads(ctx context.Context, hup <-chan os.Signal, changed <-chan 
 		case <-hup:
 			seen = digest(a.current().Files)
 			a.Reload()
-		case <-changed:
+			a.watch(watcher)
+		case <-watcher.Events:
+			timer.Reset(settle)
+		case err := <-watcher.Errors: // whatever it was, the files may have changed
+			a.log.DebugContext(ctx, "the watch of the files reports an error", slog.Any("error", err))
 			timer.Reset(settle)
 		case <-timer.C:
 			if now := digest(a.current().Files); now != seen {
 				seen = now
 				a.Reload()
+				a.watch(watcher)
 			}
 		}
 	}

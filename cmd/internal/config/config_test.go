@@ -149,7 +149,7 @@ history: {usage: 7d}
 		key, _, _ := strings.Cut(w, ": ")
 		keys = append(keys, key)
 	}
-	check(t, "warnings", []string{"nats.encryption_key", "redis.url", "history", "tracing.otlp_endpoint"}, keys)
+	check(t, "warnings", []string{"nats.sync", "nats.encryption_key", "redis.url", "queue_status", "history", "tracing.otlp_endpoint"}, keys)
 }
 
 func check[T any](t *testing.T, what string, want, got T) {
@@ -168,7 +168,11 @@ func TestWarnings(t *testing.T) {
 		"identity: {ldap: {url: 'ldaps://l'}}":                                            "identity.ldap.url: ",
 		"identity: {openwebui_sessions: {url: 'http://open-webui:8080'}}":                 "identity.openwebui_sessions.url: ",
 		"alerts: [{when: 'refusals_per_user > 50 in 1h', to: wecom, url: 'https://x/y'}]": "alerts: ",
-		"queue_status: {language: {waiting: bitte warten}}":                               "queue_status.language: ",
+		"queue_status: {language: {waiting: bitte warten}}":                               "queue_status: ",
+		"queue_status: {after: 2s}":                                                       "queue_status: ",
+		"pools: [{adaptive: false}]":                                                      "pools[0].adaptive: ",
+		"pools: [{prefix_affinity: false}]":                                               "pools[0].prefix_affinity: ",
+		"nats: {url: 'nats://n', sync: always}":                                           "nats.sync: ",
 		"pools: [{backends: [{url: 'dns+http://v:8000'}]}]":                               "pools[0].backends[0].url: ",
 		"pools: [{name: a, models: [m]}, {name: b, models: [n], aliases: {m: n}}]":        "pools[1].aliases.m: ",
 		"history: {record_arrivals: true}":                                                "history: ",

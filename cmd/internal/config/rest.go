@@ -23,12 +23,16 @@ func (c *Config) queueStatus(s *section) {
 	c.Edge.Heartbeat = c.QueueStatus.Heartbeat
 	take(s, "openwebui", &c.QueueStatus.OpenWebUI, flag())
 	take(s, "after", &c.QueueStatus.After, duration(0))
+	own := false
 	if n := s.fields["language"]; n != nil && n.Kind == yaml.MappingNode {
 		s.field("language")
-		s.warn(s.path+".language", "this version has its own texts only, and uses the English ones")
-		return
+		own = true
+	} else {
+		take(s, "language", &c.QueueStatus.Language, word("en", "zh"))
 	}
-	take(s, "language", &c.QueueStatus.Language, word("en", "zh"))
+	if own || c.QueueStatus.Language != "en" || c.QueueStatus.After != time.Second {
+		s.warn(s.path, "this version shows no place in the queue in Open WebUI: heartbeat alone has an effect")
+	}
 }
 
 func (c *Config) alerts(s *section) {

@@ -92,6 +92,9 @@ func (c *Config) nats(s *section) {
 	sync := "interval"
 	if take(s, "sync", &sync, word("interval", "always")); sync == "always" {
 		c.NATS.SyncAlways = true
+		if c.NATS.URL != "" {
+			s.warn("nats.sync", "an external NATS syncs as its own configuration says")
+		}
 	}
 	take(s, "encryption_key", &c.NATS.EncryptionKey, secret())
 	if c.NATS.EncryptionKey != "" {
