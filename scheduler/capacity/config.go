@@ -31,6 +31,7 @@ type Demand struct {
 	Group     uint64 // prefix group; 0: none
 	Alone     bool   // a crash suspect: it needs an idle backend, and nothing joins it
 	Avoid     string // URL of the backend that has just failed it: others first
+	Faulted   bool   // an attempt at it failed: others probe a backend first
 }
 
 const (

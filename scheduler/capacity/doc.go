@@ -85,7 +85,7 @@
 //
 //	not seen ──Up──→ up ──Down──→ down ──Up──→ up, filled step by step
 //	up ──5 faults in a row──→ open (1 s, doubling to 30 s) ──→ one probe
-//	       probe: Success → up, filled step by step; Fault → open again
+//	       Success, Answered → up, filled step by step; Fault of a probe → open again
 //	up ──Busy──→ nothing for 5 ms, doubling to 200 ms, reset by Success
 //
 // A backend that returns gets two sequences; each first token adds one, each
@@ -95,6 +95,11 @@
 //
 // What was sent before a breaker opened or a back-off began says nothing new when
 // it fails: it does not double anything. A crash suspect runs alone.
+//
+// An error that a backend answers is no fault ([Backend.Answered]): one that is
+// alive is not taken from everybody because of the requests of one. For the same
+// reason a request that has faulted probes only when nobody else did for as long
+// as the breaker was open.
 //
 // Spans of time are kept with their beginning: a clock that steps back opens what
 // was shut, it never prolongs it.

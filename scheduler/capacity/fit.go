@@ -83,7 +83,7 @@ func (b *Backend) runs(group uint64) bool {
 
 // verdict says whether a request fits on this backend.
 func (b *Backend) verdict(now time.Time, a *ask) Verdict {
-	if v := b.takes(now); v != Fits {
+	if v := b.takes(now, a.Faulted); v != Fits {
 		return v
 	}
 	if !everHolds(b.kvTokens, &a.Demand) {
@@ -173,7 +173,7 @@ func (p *Pool) reserve(now time.Time, a *ask) {
 }
 
 func (b *Backend) mayServe(now time.Time, a *ask) bool {
-	return b.takes(now) == Fits && everHolds(b.kvTokens, &a.Demand)
+	return b.takes(now, a.Faulted) == Fits && everHolds(b.kvTokens, &a.Demand)
 }
 
 // needsIdle reports whether a request can only start when nothing else runs.

@@ -19,6 +19,7 @@ type breaker struct {
 	faults  int // in a row
 	tripped bool
 	open    window // nothing passes; after it, one probe at a time
+	late    window // nor does what has faulted already, unless nobody else comes
 	pause   time.Duration
 	probe   *Hold
 }
@@ -56,35 +57,44 @@ func (b *Backend) Busy(now time.Time) {
 
 // Fault tells that an attempt failed on the backend. After several in a row it
 // gets nothing for a second; then one request probes it, and each that fails
-// doubles the time, up to half a minute.
-func (b *Backend) Fault(now time.Time) {
+// doubles the time, up to half a minute. tripped tells that this one was the
+// last in the row.
+func (b *Backend) Fault(now time.Time) (tripped bool) {
 	k := &b.breaker
 	if k.tripped && k.open.covers(now) {
-		return // sent before it opened
+		return false // sent before it opened
 	}
 	k.faults++
 	if !k.tripped && k.faults < faultsToTrip {
-		return
+		return false
 	}
+	tripped = !k.tripped
 	k.tripped = true
 	k.pause = min(max(2*k.pause, shortestPause), longestPause)
-	k.open = shut(now, k.pause)
+	k.open, k.late = shut(now, k.pause), shut(now, 2*k.pause)
+	return tripped
 }
 
-// Success tells that a request was answered to its end. It closes a breaker
-// that waits for its probe, and widens a backend that is filled anew.
-func (b *Backend) Success(now time.Time) {
+// Success tells that a request was answered to its end. It does what Answered
+// does, ends the back-off, and widens a backend that is filled anew.
+func (b *Backend) Success(now time.Time) (closed bool) {
 	b.pause = 0
-	k := &b.breaker
-	switch {
-	case k.tripped && k.open.covers(now): // sent before it opened
-	case k.tripped:
-		b.breaker = breaker{}
-		b.ramp = firstRamp
-	default:
-		k.faults = 0
+	if closed = b.Answered(now); !closed {
 		b.widen(b.ramp)
 	}
+	return closed
+}
+
+// Answered tells that the backend answered a request, be it with an error of its
+// own: it is alive, and the error is the request's until others meet it. It ends
+// a row of faults. closed tells that a breaker was open until now.
+func (b *Backend) Answered(time.Time) (closed bool) {
+	closed = b.breaker.tripped
+	b.breaker = breaker{}
+	if closed {
+		b.ramp = firstRamp
+	}
+	return closed
 }
 
 // widen lets more sequences onto a backend that is filled anew.
@@ -97,13 +107,15 @@ func (b *Backend) widen(more int) {
 	}
 }
 
-// takes says whether the backend takes requests at all now.
-func (b *Backend) takes(now time.Time) Verdict {
+// takes says whether the backend takes requests at all now. What has faulted
+// already is no good probe: it may be what is at fault. But it is better than
+// none for ever.
+func (b *Backend) takes(now time.Time, faulted bool) Verdict {
 	k := &b.breaker
 	switch {
 	case !b.up || b.draining:
 		return NoBackend
-	case k.tripped && (k.open.covers(now) || k.probe != nil):
+	case k.tripped && (k.open.covers(now) || k.probe != nil || faulted && k.late.covers(now)):
 		return NoBackend
 	case b.busy.covers(now):
 		return Gate

@@ -131,7 +131,7 @@ func (p *Pool) Wake(now time.Time) time.Time {
 		if !b.up || b.draining {
 			continue
 		}
-		for _, w := range [...]window{b.busy, b.breaker.open, b.prefill.next()} {
+		for _, w := range [...]window{b.busy, b.breaker.open, b.breaker.late, b.prefill.next()} {
 			if w.covers(now) {
 				earliest(w.until)
 			}

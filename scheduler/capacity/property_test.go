@@ -34,6 +34,7 @@ func (w *world) demand(t *rapid.T) Demand {
 		Group:     rapid.Uint64Range(0, 3).Draw(t, "group"),
 		Alone:     rapid.IntRange(0, 9).Draw(t, "alone") == 0,
 		Avoid:     rapid.SampledFrom([]string{"", "a"}).Draw(t, "avoid"),
+		Faulted:   rapid.Bool().Draw(t, "faulted"),
 	}
 }
 
@@ -48,6 +49,9 @@ func (w *world) start(t *rapid.T, d Demand, head bool) {
 	}
 	passes := !head && w.pool.head.reserves(b)
 	running, limit := b.running, b.limit()
+	if d.Faulted && b.breaker.tripped && b.breaker.late.covers(w.now) {
+		t.Fatal("what has faulted probes")
+	}
 	h := b.Take(w.now, d)
 	w.holds = append(w.holds, &booked{Hold: h, d: d, block: b.block})
 	budget := b.beta * float64(b.kvTokens) / b.rho
@@ -90,7 +94,7 @@ func (w *world) pass(t *rapid.T) {
 
 func (w *world) health(t *rapid.T) {
 	b := w.anyBackend(t)
-	switch rapid.SampledFrom([]string{"up", "up", "up", "down", "busy", "fault", "faults", "success", "success"}).Draw(t, "health") {
+	switch rapid.SampledFrom([]string{"up", "up", "up", "down", "busy", "fault", "faults", "success", "success", "answered"}).Draw(t, "health") {
 	case "up":
 		for _, b := range w.pool.Backends() {
 			b.Up(w.now)
@@ -107,6 +111,10 @@ func (w *world) health(t *rapid.T) {
 		}
 	case "success":
 		b.Success(w.now)
+	case "answered":
+		if b.Answered(w.now); b.why() == "failed several times in a row" {
+			t.Fatal("it answered, and gets nothing")
+		}
 	}
 }
 

@@ -140,6 +140,8 @@ func set(d *Demand, arg string) error {
 		d.Alone, err = true, nil
 	case "avoid":
 		d.Avoid, err = value, nil
+	case "faulted":
+		d.Faulted, err = true, nil
 	default:
 		return fmt.Errorf("no such demand: %s", key)
 	}
@@ -190,9 +192,11 @@ func (s *script) backend(name string, args []string) (string, error) {
 	case "busy":
 		b.Busy(s.now)
 	case "fault":
-		b.Fault(s.now)
+		return told(b.Fault(s.now), "trips"), nil
 	case "success":
-		b.Success(s.now)
+		return told(b.Success(s.now), "closes"), nil
+	case "answered":
+		return told(b.Answered(s.now), "closes"), nil
 	case "observe":
 		return "", s.observe(b, args[1:])
 	case "state":
@@ -201,6 +205,13 @@ func (s *script) backend(name string, args []string) (string, error) {
 		return "", fmt.Errorf("no such command: %s", name)
 	}
 	return "", nil
+}
+
+func told(it bool, what string) string {
+	if it {
+		return what
+	}
+	return ""
 }
 
 func (s *script) observe(b *Backend, args []string) error {
