@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,11 +62,12 @@ func (a *answer) commit(status int) {
 
 // data writes a piece of the backend's answer.
 func (a *answer) data(b []byte) error {
-	a.begin()
-	if !a.headIsEvents() && a.events { // too late for its status
+	if !a.headIsEvents() && (a.events || a.isError()) { // too late for its status, or to be looked at
+		a.begun = true
 		a.late = append(a.late, b[:min(len(b), maxLate-len(a.late))]...)
 		return nil
 	}
+	a.begin()
 	now := time.Now()
 	if a.events && openai.HasContent(a.x.route.Endpoint, b) {
 		a.meter.content(&a.x.rec, now)
@@ -116,6 +118,9 @@ func (a *answer) write(b []byte, now time.Time) error {
 
 // finish is the end of an answer that is whole.
 func (a *answer) finish() error {
+	if a.isError() && !a.events {
+		return a.refusal()
+	}
 	a.begin()
 	switch {
 	case len(a.late) > 0:
@@ -125,6 +130,26 @@ func (a *answer) finish() error {
 	default:
 		return a.x.rc.Flush() // the client need not wait until all is noted
 	}
+}
+
+func (a *answer) isError() bool { return a.head != nil && a.head.Status >= http.StatusBadRequest }
+
+// refusal writes the backend's own error, unchanged if it has the shape of the API
+// that was called; some have not.
+func (a *answer) refusal() error {
+	shape, status := a.x.route.Shape, a.head.Status
+	fromBackend(a.x.header(), a.head.Header)
+	if len(a.late) == maxLate || !openai.IsError(shape, a.late) {
+		e := openai.ErrorOf(shape, status, a.late)
+		if status == http.StatusNotFound && e.Message == "Not Found" { // of its router: there is no such path
+			e = problemError(scheduler.Problemf(scheduler.CodeNotFound, "the model `%s` does not offer %s", a.x.rec.model, a.x.route.Endpoint), shape)
+		}
+		a.late = e.Body(shape)
+		a.x.header().Set("Content-Type", "application/json")
+	}
+	a.x.header().Set("Content-Length", strconv.Itoa(len(a.late)))
+	a.commit(status)
+	return a.write(a.late, time.Now())
 }
 
 // fail ends a call with a problem. Once a stream is committed that is an event

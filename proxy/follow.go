@@ -124,6 +124,9 @@ func (f *follower) take(ev scheduler.CallEvent) (done bool, p *scheduler.Problem
 		}
 		return true, nil
 	case scheduler.CallProblem:
+		if ev.Attempts > 0 {
+			f.x.rec.backend, f.x.rec.attempts = ev.Backend, ev.Attempts
+		}
 		if ev.End != nil {
 			f.ended(ev.End)
 		} else if f.out.begun {

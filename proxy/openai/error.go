@@ -167,6 +167,15 @@ func pointer(p jsontext.Pointer) string {
 // maxParam bounds what is echoed of a path, in bytes.
 const maxParam = 200
 
+// IsError reports whether a body is an error in the shape of an API.
+func IsError(s Shape, body []byte) bool {
+	object := topLevel(body, "error")
+	if len(object) == 0 || object[0] != '{' || len(topLevel(object, "message")) == 0 {
+		return false
+	}
+	return s != ShapeAnthropic || string(topLevel(body, "type")) == `"error"`
+}
+
 // ErrorOf is the error in the body of a backend's answer, as far as it tells one.
 func ErrorOf(s Shape, status int, body []byte) *Error {
 	e := &Error{Type: ErrorType(s, status), Code: strconv.Itoa(status)}
@@ -182,6 +191,9 @@ func ErrorOf(s Shape, status int, body []byte) *Error {
 		return string(unquote(raw))
 	}
 	e.Message, e.Param = text("message"), text("param")
+	if e.Message == "" {
+		e.Message = text("detail") // of FastAPI's own
+	}
 	if t := text("type"); t != "" {
 		e.Type = t
 	}
