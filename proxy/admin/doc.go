@@ -4,7 +4,9 @@
 // Without tokens it answers on loopback only, and only to requests that name a
 // loopback host, so that a page in the administrator's browser can't reach it
 // under a name of its own (DNS rebinding). With tokens every path but /healthz
-// asks for one, as a bearer. A viewer may look; an operator may also change.
+// asks for one, as a bearer. A viewer may look; an operator may also change and
+// profile, for a profile costs the process something.
 //
 //	GET /api/v1/status   what runs here: roles, pools, backends, identity findings
+//	/debug/pprof/        Go's profiles, for operators
 package admin

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,6 +63,9 @@ func New(cfg Config) (*Server, error) {
 		if t.Token == "" {
 			return nil, fmt.Errorf("admin.tokens: the token %q is empty", t.Name)
 		}
+		if t.Role != Viewer && t.Role != Operator {
+			return nil, fmt.Errorf("admin.tokens: the token %q has the role %q, expected %s or %s", t.Name, t.Role, Viewer, Operator)
+		}
 		s.digests = append(s.digests, sha256.Sum256([]byte(t.Token)))
 	}
 	if len(cfg.Tokens) == 0 && !loopback(cfg.Listen) {
@@ -88,11 +92,11 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.metrics())
 	mux.HandleFunc("GET /api/v1/status", s.status)
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.Handle("/debug/pprof/", s.operators(pprof.Index))
+	mux.Handle("/debug/pprof/cmdline", s.operators(pprof.Cmdline))
+	mux.Handle("/debug/pprof/profile", s.operators(pprof.Profile))
+	mux.Handle("/debug/pprof/symbol", s.operators(pprof.Symbol))
+	mux.Handle("/debug/pprof/trace", s.operators(pprof.Trace))
 	guarded := s.guard(mux)
 	outer := http.NewServeMux()
 	outer.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
@@ -118,7 +122,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		switch {
 		case len(s.digests) == 0 && !loopback(r.Host):
 			http.Error(w, "without admin.tokens this port answers under a loopback name only", http.StatusForbidden)
-		case len(s.digests) > 0 && !s.known(r):
+		case len(s.digests) > 0 && !s.holds(r, Viewer, Operator):
 			w.Header().Set("WWW-Authenticate", `Bearer realm="fairlane admin"`)
 			http.Error(w, "a token of admin.tokens is needed: Authorization: Bearer …", http.StatusUnauthorized)
 		default:
@@ -127,16 +131,31 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// known compares digests, so that neither time nor length tells anything.
-func (s *Server) known(r *http.Request) bool {
+// operators lets only them in: what is behind it costs the process something, or
+// tells what is in its memory. Without tokens whoever got past the guard is one.
+func (s *Server) operators(next http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(s.digests) > 0 && !s.holds(r, Operator) {
+			http.Error(w, "a token of admin.tokens with the role operator is needed", http.StatusForbidden)
+			return
+		}
+		next(w, r)
+	})
+}
+
+// holds reports whether a request has a token of one of the roles. It compares
+// digests, so that neither time nor length tells anything.
+func (s *Server) holds(r *http.Request, roles ...Role) bool {
 	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "bearer") {
 		return false
 	}
 	digest := sha256.Sum256([]byte(strings.TrimSpace(token)))
 	found := 0
-	for i := range s.digests {
-		found |= subtle.ConstantTimeCompare(digest[:], s.digests[i][:])
+	for i, t := range s.cfg.Tokens {
+		if slices.Contains(roles, t.Role) {
+			found |= subtle.ConstantTimeCompare(digest[:], s.digests[i][:])
+		}
 	}
 	return found == 1
 }

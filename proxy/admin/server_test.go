@@ -55,6 +55,16 @@ func TestWhoGetsIn(t *testing.T) {
 		{"wrong scheme", closed, "/metrics", "box.lan", "Basic s3cret", 401},
 		{"operator", closed, "/metrics", "box.lan", "Bearer s3cret", 200},
 		{"viewer, scheme in capitals", closed, "/api/v1/status", "box.lan", "BEARER look", 200},
+		{"pprof without tokens", open, "/debug/pprof/", "127.0.0.1", "", 200},
+		{"pprof for an operator", closed, "/debug/pprof/", "box.lan", "Bearer s3cret", 200},
+		{"pprof for a viewer", closed, "/debug/pprof/", "box.lan", "Bearer look", 403},
+		{"a heap for a viewer", closed, "/debug/pprof/heap", "box.lan", "Bearer look", 403},
+		{"the command line for a viewer", closed, "/debug/pprof/cmdline", "box.lan", "Bearer look", 403},
+		{"a profile for a viewer", closed, "/debug/pprof/profile", "box.lan", "Bearer look", 403},
+		{"symbols for a viewer", closed, "/debug/pprof/symbol", "box.lan", "Bearer look", 403},
+		{"a trace for a viewer", closed, "/debug/pprof/trace", "box.lan", "Bearer look", 403},
+		{"pprof without a token", closed, "/debug/pprof/", "box.lan", "", 401},
+		{"metrics for a viewer", closed, "/metrics", "box.lan", "Bearer look", 200},
 		{"unknown path", open, "/nothing", "127.0.0.1", "", 404},
 	}
 	for _, tt := range tests {
@@ -71,6 +81,13 @@ func TestRefusesToBeOpenToTheNetwork(t *testing.T) {
 		if _, err := New(Config{Listen: listen}); err == nil || !strings.Contains(err.Error(), "admin.tokens") {
 			t.Errorf("%s: %v, want an error that names admin.tokens", listen, err)
 		}
+	}
+}
+
+func TestTokensNeedARole(t *testing.T) {
+	_, err := New(Config{Listen: ":9001", Tokens: []Token{{Name: "ops", Token: "s3cret", Role: "boss"}}})
+	if err == nil || !strings.Contains(err.Error(), `"boss"`) || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("%v, want an error that names the role and not the token", err)
 	}
 }
 

@@ -149,7 +149,7 @@ history: {usage: 7d}
 		key, _, _ := strings.Cut(w, ": ")
 		keys = append(keys, key)
 	}
-	check(t, "warnings", []string{"nats.sync", "nats.encryption_key", "redis.url", "queue_status", "history", "tracing.otlp_endpoint"}, keys)
+	check(t, "warnings", []string{"nats.sync", "nats.encryption_key", "redis.url", "redis.fallback_replicas", "queue_status", "history", "tracing.otlp_endpoint"}, keys)
 }
 
 func check[T any](t *testing.T, what string, want, got T) {
@@ -176,6 +176,7 @@ func TestWarnings(t *testing.T) {
 		"pools: [{backends: [{url: 'dns+http://v:8000'}]}]":                               "pools[0].backends[0].url: ",
 		"pools: [{name: a, models: [m]}, {name: b, models: [n], aliases: {m: n}}]":        "pools[1].aliases.m: ",
 		"history: {record_arrivals: true}":                                                "history: ",
+		"redis: {fallback_replicas: 3}":                                                   "redis.fallback_replicas: ",
 		"tls: {}\nredis: {url: 'rediss://r'}":                                             "redis.url: ",
 		"tracing: {otlp_endpoint: 'https://o'}":                                           "tracing.otlp_endpoint: ",
 		"nats: {encryption_key: sesame}":                                                  "nats.encryption_key: ",

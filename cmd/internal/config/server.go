@@ -115,6 +115,9 @@ func (c *Config) redis(s *section) {
 	if c.Redis.URL != "" {
 		s.warn("redis.url", "this version keeps buckets in memory only, each process its own")
 	}
+	if c.Redis.FallbackReplicas != 1 {
+		s.warn("redis.fallback_replicas", "this version does not divide limits: each process grants them in full")
+	}
 }
 
 // address is one to listen on.
