@@ -156,6 +156,9 @@ func (f *follower) granted(at time.Time) {
 	f.ctx = x.r.Context()
 	f.calm()
 	if x.rec.status == 0 {
+		if h := x.header(); h.Get("X-Fairlane-Queue-Position") == "" {
+			h.Set("X-Fairlane-Queue-Position", "0") // it found nobody before it
+		}
 		x.header().Set("X-Fairlane-Wait-Ms", strconv.FormatInt(x.rec.granted.Sub(x.rec.started).Milliseconds(), 10))
 	}
 }
