@@ -17,7 +17,6 @@ func (s *scanner) batch() error {
 	if s.dec.PeekKind() != '[' {
 		return s.wrongNext("messages", "a list of conversations")
 	}
-	s.prompts = 0
 	return s.array(func() error {
 		s.prompts++
 		return s.conversation("messages")
@@ -131,9 +130,11 @@ func (s *scanner) contentMember(name []byte) error {
 }
 
 // prompt reads what /v1/completions takes: a text, a list of token ids, or a
-// list of either.
+// list of either. The backend generates for those of all fields together, so
+// they add up.
 func (s *scanner) prompt() error {
 	if s.dec.PeekKind() != '[' {
+		s.prompts++
 		return s.content()
 	}
 	var flat, listed int
@@ -145,7 +146,7 @@ func (s *scanner) prompt() error {
 		}
 		return s.content()
 	})
-	s.prompts = flat + listed
+	s.prompts += flat + listed
 	return err
 }
 

@@ -46,7 +46,7 @@ func newScanner(r *Request) *scanner {
 	// It does not look for names that come twice: what it keeps for that of an
 	// object with millions of them is ten times the body. See scanner.unique.
 	dec := jsontext.NewDecoder(bytes.NewBuffer(r.body), jsontext.AllowDuplicateNames(true))
-	return &scanner{r: r, dec: dec, body: r.body, n: 1, bestOf: 1, prompts: 1, maxTokens: -1, maxCompletion: -1}
+	return &scanner{r: r, dec: dec, body: r.body, n: 1, bestOf: 1, maxTokens: -1, maxCompletion: -1}
 }
 
 func (s *scanner) run() error {

@@ -56,6 +56,10 @@ func TestScan(t *testing.T) {
 		{"token ids", Completions, `{"prompt":[1,2,3],"max_tokens":4}`, Request{Sequences: 1, InputTokens: 3, MaxTokens: 4}},
 		{"lists of token ids", Completions, `{"prompt":[[1,2],[3]]}`, Request{Sequences: 2, InputTokens: 3, MaxTokens: 16}},
 		{"no prompt is one sequence", Completions, `{"prompt":[]}`, Request{Sequences: 1, MaxTokens: 16}},
+		{"prompts of two fields add up", Completions, `{"prompt":["a","b","c"],"prompt_embeds":[],"n":2}`, Request{Sequences: 6, InputChars: 3, InputBytes: 3, MaxTokens: 16}},
+		{"prompts of two fields add up, the other way round", Completions, `{"prompt_embeds":["QQ==","QQ=="],"prompt":"abc"}`, Request{Sequences: 3, InputChars: 11, InputBytes: 11, MaxTokens: 16}},
+		{"an embedding beside token ids", Completions, `{"prompt_embeds":"QQ==","prompt":[1,2]}`, Request{Sequences: 2, InputChars: 4, InputBytes: 4, InputTokens: 2, MaxTokens: 16}},
+		{"embeddings alone", Completions, `{"prompt":null,"prompt_embeds":["QQ==","QQ=="]}`, Request{Sequences: 2, InputChars: 8, InputBytes: 8, MaxTokens: 16}},
 		{"responses", Responses, `{"input":"abc","max_output_tokens":9,"stream":true,"background":false}`, Request{Stream: true, Sequences: 1, InputChars: 3, InputBytes: 3, MaxTokens: 9}},
 		{
 			"responses with items", Responses, `{"input":[{"role":"user","content":[{"type":"input_text","text":"ab"}]},{"type":"function_call_output","output":"c"}]}`,
