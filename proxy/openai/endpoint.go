@@ -41,6 +41,10 @@ func (e Endpoint) Generates() bool {
 	}
 }
 
+// RequiresModel reports whether the backend refuses a request that names no
+// model, even if it has only one.
+func (e Endpoint) RequiresModel() bool { return e == Messages || e == CountTokens }
+
 // Audio reports whether the body is a form with a file.
 func (e Endpoint) Audio() bool { return e == Transcriptions || e == Translations }
 

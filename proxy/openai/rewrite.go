@@ -4,7 +4,7 @@ import "slices"
 
 // Edit is what changes in a body on its way to the backend.
 type Edit struct {
-	Model     string   // as the backend knows it; empty: leave it
+	Model     string   // as the backend knows it, also where the client named none; empty: leave it
 	Strip     []string // top-level fields that go
 	AddUsage  bool     // ask for the stream's usage; see Request.AddsUsage
 	CacheSalt string   // isolates the prefix cache; empty: none. Strip has to name cache_salt, too

@@ -12,6 +12,30 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+func TestRewriteNamesTheModelThatTheBackendAsksFor(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"max_tokens":8,"messages":[]}`:              `{"max_tokens":8,"messages":[],"model":"m"}`,
+		`{"model":null,"max_tokens":8,"messages":[]}`: `{"model":"m","max_tokens":8,"messages":[]}`,
+		`{"model":"","max_tokens":8,"messages":[]}`:   `{"model":"m","max_tokens":8,"messages":[]}`,
+	} {
+		for _, e := range []Endpoint{Messages, CountTokens} {
+			r, err := Scan(e, jsonType, []byte(in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !e.RequiresModel() || r.Model != "" {
+				t.Errorf("%s: %s names the model %q", e, in, r.Model)
+			}
+			if got, _ := r.Rewrite(Edit{Model: "m"}); string(got) != want {
+				t.Errorf("%s: %s became %s", e, in, got)
+			}
+		}
+	}
+	if Chat.RequiresModel() || Tokenize.RequiresModel() {
+		t.Error("these are answered without")
+	}
+}
+
 func TestRewrite(t *testing.T) {
 	fields := SchedulingFields()
 	tests := []struct {
