@@ -14,7 +14,11 @@
 // events") by [Splitter] and passes [StreamFilter], which counts, and changes
 // two things only: an `event` key of the backend is dropped, for some clients
 // run what is in it, and a usage chunk that nobody but us asked for is taken
-// out.
+// out. A stream that reports its usage has system_fingerprint on the usage chunk,
+// and one that does not has it on each chunk with a finish_reason: so the one
+// that is taken out gives it to the finish before it, which is held back until
+// then. Of several choices (n > 1) only the last to finish has it then: the
+// others have gone out as they came, for a client shall not wait for them.
 //
 // The filter does not parse what it need not. Inside a JSON string a quote is
 // always escaped, so the bytes `"name"` can only be a member's name or a whole

@@ -60,7 +60,7 @@ func TestStreamFilter(t *testing.T) {
 			facts{Out: ": keep-alive\n\n" + printed + done, Usage: usage, Known: true, Finished: true},
 		},
 		{
-			"only the last finish is held back",
+			"only the last finish of several choices is held back and has the fingerprint",
 			FilterOptions{Endpoint: Chat, DropUsage: true},
 			finishChunk + textChunk + finishChunk + usageChunk + done,
 			facts{Out: finishChunk + textChunk + printed + done, Usage: usage, Known: true, Events: 1, Generated: 1, Finished: true},
