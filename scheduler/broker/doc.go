@@ -36,7 +36,10 @@
 // knows. The epoch has the bucket's creation in it so that a NATS that was wiped,
 // whose revisions begin at 1 again, still gives out newer fences; and before every
 // renewal it is looked at, because the revisions of two buckets may meet. The
-// embedded server keeps the bucket in memory: its holder can't be outlived.
+// embedded server keeps the bucket in memory: its holder can't be outlived. What a
+// key holds names the one lease that wrote it. A write that was applied though its
+// answer was lost is known by that, and written anew: else its own key would keep a
+// lease waiting until it dies.
 //
 // # The bus
 //

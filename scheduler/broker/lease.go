@@ -31,7 +31,7 @@ var errLost = errors.New("the lease is lost")
 // LeaseConfig is a lease's.
 type LeaseConfig struct {
 	Pool   string
-	Holder string        // who wants it, for people who look at the key
+	Holder string        // who wants it, for people who look at the key; empty: fairlane
 	TTL    time.Duration // 0: 3 s
 	// OnChange is called with true when the lease was taken and with false when
 	// it was given up, from the goroutine of Run. It must not block.
@@ -45,6 +45,7 @@ type Lease struct {
 	cfg    LeaseConfig
 	clock  func() time.Time // time.Now, but in tests
 	origin time.Time
+	mark   []byte // what the key holds while it is ours, and nobody else's
 
 	// Both in nanoseconds since origin; until is 0 while somebody else leads.
 	until atomic.Int64 // the end of what a renewal bought
@@ -54,7 +55,7 @@ type Lease struct {
 // Lease prepares a lease; Run competes for it.
 func (b *Broker) Lease(ctx context.Context, cfg LeaseConfig) (*Lease, error) {
 	cfg.TTL = cmp.Or(cfg.TTL, defaultTTL)
-	cfg.Holder = cmp.Or(cfg.Holder, NewID())
+	cfg.Holder = cmp.Or(cfg.Holder, "fairlane")
 	if cfg.OnChange == nil {
 		cfg.OnChange = func(bool) {}
 	}
@@ -64,7 +65,7 @@ func (b *Broker) Lease(ctx context.Context, cfg LeaseConfig) (*Lease, error) {
 	case cfg.TTL < minTTL:
 		return nil, fmt.Errorf("lease: ttl %v: at least %v is needed", cfg.TTL, minTTL)
 	}
-	l := &Lease{b: b, cfg: cfg, clock: time.Now, origin: time.Now().Add(-time.Second)}
+	l := &Lease{b: b, cfg: cfg, clock: time.Now, origin: time.Now().Add(-time.Second), mark: []byte(cfg.Holder + " " + NewID())}
 	if _, err := l.bucket(ctx); err != nil {
 		return nil, err
 	}
@@ -212,7 +213,10 @@ func (l *Lease) renew(ctx context.Context, t *term) error {
 	if !created.Equal(t.created) {
 		return fmt.Errorf("%w: its bucket was made anew", errLost)
 	}
-	revision, err := t.kv.Update(ctx, l.cfg.Pool, []byte(l.cfg.Holder), t.revision)
+	revision, err := t.kv.Update(ctx, l.cfg.Pool, l.mark, t.revision)
+	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		revision, err = l.reclaim(ctx, t.kv, err)
+	}
 	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		return fmt.Errorf("%w: somebody else changed it: %w", errLost, err)
 	}
@@ -222,11 +226,17 @@ func (l *Lease) renew(ctx context.Context, t *term) error {
 	return err
 }
 
-// release deletes the key, so that a standby need not wait for its end.
+// release deletes the key, so that nobody need wait for its end.
 func (l *Lease) release(ctx context.Context, t *term, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseGrace)
 	defer cancel()
-	if err := t.kv.Delete(ctx, l.cfg.Pool, jetstream.LastRevision(t.revision)); err != nil {
+	err := t.kv.Delete(ctx, l.cfg.Pool, jetstream.LastRevision(t.revision))
+	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		if t.revision, err = l.reclaim(ctx, t.kv, err); err == nil {
+			err = t.kv.Delete(ctx, l.cfg.Pool, jetstream.LastRevision(t.revision))
+		}
+	}
+	if err != nil {
 		log.DebugContext(ctx, "the lease was not given back, it ends by itself", slog.Any("error", err))
 		return
 	}
