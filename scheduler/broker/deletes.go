@@ -72,39 +72,40 @@ type round struct {
 }
 
 func (d *deletes) work() {
-	wait := gather
-	for {
+	for wait := gather; ; {
 		d.pause(wait)
 		r, ok := d.next()
 		if !ok {
 			return
 		}
-		wait = gather
-		if failed, err := d.try(r); len(failed) > 0 {
-			wait = min(2*wait, deleteTry)
-			d.mu.Lock()
-			d.waiting = append(failed, d.waiting...)
-			d.mu.Unlock()
-			if d.ctx.Err() != nil {
-				d.log.Warn("entries could not be deleted before the end", slog.Int("entries", len(failed)), slog.Any("error", err))
-				return
-			}
+		failed, err := d.try(r)
+		if len(failed) == 0 {
+			wait = gather
+			continue
+		}
+		wait = min(2*wait, deleteTry)
+		d.mu.Lock()
+		d.waiting = append(failed, d.waiting...)
+		d.mu.Unlock()
+		if d.ctx.Err() != nil {
+			d.log.Warn("entries could not be deleted before the end", slog.Int("entries", len(failed)), slog.Any("error", err))
+			return
 		}
 	}
 }
 
-// pause gathers for a moment, but waits in full after a failure.
+// pause gathers for a moment, or gives what failed its time. At the end there is
+// little: what gathers is not waited for, what failed for a moment only.
 func (d *deletes) pause(wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	hurry := d.hurry
-	if wait > gather {
-		hurry = nil
-	}
 	select {
 	case <-timer.C:
-	case <-hurry:
 	case <-d.ctx.Done():
+	case <-d.hurry:
+		if wait > gather {
+			pause(d.ctx, gather)
+		}
 	}
 }
 

@@ -121,6 +121,58 @@ func TestDeletesAreRetried(t *testing.T) {
 	})
 }
 
+// TestDeletesThatFailWaitLongerEachTime notes when an entry was tried, in the time
+// of a bubble.
+func TestDeletesThatFailWaitLongerEachTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const failures = 9
+		var gaps []time.Duration
+		last, done := time.Now(), make(chan struct{}, 1)
+		d := newDeletes(func(context.Context, uint64) error {
+			gaps, last = append(gaps, time.Since(last)), time.Now()
+			if len(gaps) < failures {
+				return errTest
+			}
+			done <- struct{}{}
+			return nil
+		}, neverPurged(t), Config{}.withDefaults().Logger)
+		d.add(1)
+		<-done
+		synctest.Wait()
+		last = time.Now()
+		d.add(2) // and what failed is forgotten
+		<-done
+		d.close(time.Now().Add(time.Second))
+		want := []time.Duration{gather, 2 * gather, 4 * gather, 8 * gather, 16 * gather, 32 * gather, deleteTry, deleteTry, deleteTry, gather}
+		if diff := cmp.Diff(want, gaps); diff != "" {
+			t.Errorf("waits between tries (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestDeletesThatFailedAreTriedAgainAtTheEnd closes while a failure is waited out
+// for longer than there is time.
+func TestDeletesThatFailedAreTriedAgainAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken, deleted := true, false
+		d := newDeletes(func(ctx context.Context, _ uint64) error {
+			if broken || ctx.Err() != nil {
+				return errTest
+			}
+			deleted = true
+			return nil
+		}, neverPurged(t), Config{}.withDefaults().Logger)
+		d.add(1)
+		pause(t.Context(), time.Minute)
+		synctest.Wait()
+		broken = false
+		d.close(time.Now().Add(deleteTry / 4))
+		if !deleted {
+			t.Error("the last try was not made")
+		}
+	})
+}
+
 func neverPurged(t *testing.T) func(context.Context, uint64) error {
 	t.Helper()
 	return func(_ context.Context, before uint64) error {
