@@ -142,10 +142,13 @@ type Event struct {
 	Outcome   Outcome       `json:"outcome,omitempty"`
 	TTFT      time.Duration `json:"ttft,omitempty"` // sent → first byte of content
 	// Died tells that the backend went down while it had the request.
-	Died    bool     `json:"died,omitempty"`
-	Refused bool     `json:"refused,omitempty"` // the backend could not be reached at all
-	Final   bool     `json:"final,omitempty"`   // another attempt would fare no better
-	Problem *Problem `json:"problem,omitempty"` // what to tell the client if there is no further attempt
+	Died    bool `json:"died,omitempty"`
+	Refused bool `json:"refused,omitempty"` // the backend could not be reached at all
+	// Answered tells that the backend answered with an error of its own: it is
+	// alive, and the request or its model may be at fault.
+	Answered bool     `json:"answered,omitempty"`
+	Final    bool     `json:"final,omitempty"`   // another attempt would fare no better
+	Problem  *Problem `json:"problem,omitempty"` // what to tell the client if there is no further attempt
 }
 
 // Running is one attempt in a worker's heartbeat, enough to adopt it.

@@ -43,7 +43,9 @@
 // fault before the first byte does; after three the client is told. A backend that
 // goes down with a request in flight makes it a suspect: it runs once more, alone on
 // its backend, and a second such death ends it, so that one poisonous request can't
-// take the servers down one after the other. A client that leaves when the backend
+// take the servers down one after the other. A backend that fails several in a row
+// gets one at a time; an error that it answers ([scheduler.Event] Answered) is
+// tried elsewhere too, but not held against it. A client that leaves when the backend
 // has its request pays for the whole prompt; before that, nothing.
 //
 // A worker that takes a grant says so. A beat that does not list an attempt ends

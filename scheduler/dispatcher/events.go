@@ -135,15 +135,20 @@ func (l *leader) ended(it *item, ev *scheduler.Event, now time.Time) {
 	l.settle(it, u, ev.Outcome == scheduler.Completed)
 	switch ev.Outcome {
 	case scheduler.Completed:
-		a.backend.Success(now)
+		l.alive(a.backend, a.backend.Success(now))
 		l.learn(it.entry, a, ev.Usage, now)
+	case scheduler.Invalid:
+		l.alive(a.backend, a.backend.Answered(now))
 	case scheduler.Failed:
-		if ev.Died {
+		switch {
+		case ev.Died:
 			a.backend.Down(now)
-		} else {
-			a.backend.Fault(now)
+		case ev.Answered:
+			l.alive(a.backend, a.backend.Answered(now))
+		default:
+			l.blame(it, a.backend, ev.Problem, now)
 		}
-	case scheduler.Cancelled, scheduler.Refused, scheduler.Expired, scheduler.Invalid, scheduler.Lost:
+	case scheduler.Cancelled, scheduler.Refused, scheduler.Expired, scheduler.Lost:
 	}
 	l.forget(it)
 }
@@ -209,7 +214,11 @@ func (l *leader) fault(it *item, ev *scheduler.Event, now time.Time) {
 		}
 		reason, again = "died", l.repeat(it, "backend", ev.Problem)
 	default:
-		backend.Fault(now)
+		if ev.Answered {
+			l.alive(backend, backend.Answered(now))
+		} else {
+			l.blame(it, backend, ev.Problem, now)
+		}
 		if ev.Final {
 			x.Attempts = l.cfg.Attempts
 		}

@@ -66,7 +66,7 @@ func (l *leader) admit(r *fairqueue.Request, bypass bool) fairqueue.Decision {
 		l.short = v == capacity.NoSlot || v == capacity.NoKV || v == capacity.Gate
 		l.blocked = blockedBy(it, v)
 	}
-	if v == capacity.NoKV {
+	if v == capacity.NoKV || v == capacity.NoBackend && l.past(it).Attempts > 0 { // others may probe where it may not
 		return fairqueue.Decision{Verdict: fairqueue.Bypass}
 	}
 	return fairqueue.Decision{Verdict: fairqueue.Stop}
@@ -93,7 +93,7 @@ func (l *leader) demand(it *item, in fairqueue.Input) capacity.Demand {
 	e, past := it.entry, l.past(it)
 	d := capacity.Demand{
 		Sequences: e.Sequences, Input: in.Tokens, Cached: in.Cached, Expected: in.Expected,
-		Stream: e.Stream, Group: e.PrefixGroup, Alone: past.Deaths > 0,
+		Stream: e.Stream, Group: e.PrefixGroup, Alone: past.Deaths > 0, Faulted: past.Attempts > 0,
 	}
 	if past.avoid != nil {
 		d.Avoid = past.avoid.URL()

@@ -365,7 +365,7 @@ func (w *world) anyEvent() scheduler.Event {
 			scheduler.EventBusy, scheduler.EventGone, scheduler.EventStale, scheduler.EventNoProxy,
 		}),
 		Sent: w.coin(), Generated: w.upTo(500),
-		Died: w.coin(), Refused: w.coin(), Final: w.upTo(4) == 0,
+		Died: w.coin(), Refused: w.coin(), Final: w.upTo(4) == 0, Answered: w.upTo(3) == 0,
 	}
 	if ev.Kind == scheduler.EventEnd {
 		ev.Outcome = pick(w, []scheduler.Outcome{scheduler.Completed, scheduler.Completed, scheduler.Failed, scheduler.Invalid, scheduler.Lost})
