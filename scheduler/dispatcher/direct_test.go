@@ -278,3 +278,32 @@ func TestJitter(t *testing.T) {
 		}
 	})
 }
+
+// TestAnAttemptThatIsTakenBackGivesNoCredit: the user's next request could not start
+// meanwhile, and comes back like any other.
+func TestAnAttemptThatIsTakenBackGivesNoCredit(t *testing.T) {
+	direct(t, 8, 0, func(w *world) {
+		w.put("first", "a", 10)
+		w.put("next", "a", 10)
+		w.l.queue.SetMaxRunning("a", 1)
+		for _, id := range []string{"b1", "b2", "b3"} {
+			w.put(id, "b", 100)
+		}
+		w.pass()
+		for _, id := range []string{"b1", "b2"} {
+			s, r := w.attempt(t, id)
+			w.happens(t, id, scheduler.Event{Kind: scheduler.EventEnd, Outcome: scheduler.Completed, Usage: scheduler.Usage{Input: 100, Output: 10, Known: true}})
+			delete(s.running, attemptKey{id, r.Grant.Fence})
+			w.pass()
+		}
+		w.happens(t, "first", scheduler.Event{Kind: scheduler.EventGone})
+		class := w.l.queue.Dump().Children[0]
+		for _, user := range class.Children {
+			if user.Key == "a" && user.V < class.VNow {
+				t.Errorf("it stands at %v, the others at %v", user.V, class.VNow)
+			}
+		}
+		s, r := w.attempt(t, "first")
+		delete(s.running, attemptKey{"first", r.Grant.Fence})
+	})
+}

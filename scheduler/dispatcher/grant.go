@@ -209,6 +209,5 @@ func (l *leader) requeue(it *item, reason string) bool {
 // queue.
 func (l *leader) dropAttempt(it *item) {
 	l.ran(it, 0, false)
-	l.queue.Requeue(&it.req)
 	l.queue.Remove(&it.req)
 }
