@@ -143,8 +143,8 @@ func (d *Desk) unknown(c *call) {
 	c.sub, c.id = &fresh, fresh.Entry.ID
 	c.heardLocked()
 	d.cfg.Logger.Warn("publishing a request again that the dispatcher lost", slog.String("id", c.id))
-	d.errand(func(ctx context.Context) error {
+	d.background.errand(attempt{}, func(ctx context.Context) error {
 		_, err := d.cfg.Streams[fresh.Entry.Pool].Publish(ctx, &fresh.Entry)
 		return err
-	})
+	}, nil)
 }

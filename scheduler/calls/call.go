@@ -89,6 +89,14 @@ func (c *call) failLocked(p *scheduler.Problem) {
 	c.desk.recall(c.id, c.sub.Entry.Pool, c.worker, c.fence)
 }
 
+func (c *call) fail(p *scheduler.Problem) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.failLocked(p)
+	}
+}
+
 // Cancel implements scheduler.Call.
 func (c *call) Cancel() {
 	c.mu.Lock()

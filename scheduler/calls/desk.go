@@ -59,18 +59,19 @@ type Desk struct {
 	calls map[string]*call
 	led   map[string]bool // pools whose dispatcher has heard a beat
 
-	life     sync.Mutex
-	cancel   context.CancelFunc
-	loop     chan struct{}
-	errands  sync.WaitGroup // cancels under way
-	errandsC context.Context
+	background background
+
+	life   sync.Mutex
+	cancel context.CancelFunc
+	loop   chan struct{}
 }
 
 var _ scheduler.Proxy = (*Desk)(nil)
 
 // New makes a desk.
 func New(cfg Config) *Desk {
-	return &Desk{cfg: cfg.withDefaults(), calls: map[string]*call{}, led: map[string]bool{}}
+	cfg = cfg.withDefaults()
+	return &Desk{cfg: cfg, calls: map[string]*call{}, led: map[string]bool{}, background: background{log: cfg.Logger}}
 }
 
 // ID is the proxy's, as entries carry it.
@@ -110,30 +111,41 @@ func (d *Desk) Start(ctx context.Context) {
 		return
 	}
 	ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	d.errandsC = ctx
+	d.background.start(context.WithoutCancel(ctx)) // they outlive the loop
 	d.loop = make(chan struct{})
 	go d.beat(ctx, d.loop)
 }
 
-// Stop says goodbye to the dispatchers, waits for cancels that are under way,
-// and ends. A second Stop is nothing.
+// Stop ends what is open, says goodbye to the dispatchers, lets cancels that are
+// under way arrive, and ends. A second Stop is nothing.
 func (d *Desk) Stop() {
 	d.life.Lock()
 	defer d.life.Unlock()
 	if d.cancel == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(d.errandsC, time.Second)
-	defer cancel()
-	for pool := range d.cfg.Streams {
-		if err := d.cfg.Bus.Dispatcher(pool).ProxyBeat(ctx, d.cfg.ID, true); err != nil {
-			d.cfg.Logger.Debug("goodbye to the dispatcher failed", slog.String("pool", pool), slog.Any("error", err))
-		}
+	for _, c := range d.all() { // a client that still waits would cancel too late
+		c.fail(scheduler.Problemf(scheduler.CodeShuttingDown, "fairlane is shutting down; please try again"))
 	}
 	d.cancel()
 	<-d.loop
-	d.errands.Wait()
+	d.goodbye()
+	d.background.stop()
 	d.cancel = nil
+}
+
+func (d *Desk) goodbye() {
+	ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
+	defer cancel()
+	var wg sync.WaitGroup
+	for pool := range d.cfg.Streams {
+		wg.Go(func() {
+			if err := d.cfg.Bus.Dispatcher(pool).ProxyBeat(ctx, d.cfg.ID, true); err != nil {
+				d.cfg.Logger.Debug("goodbye to the dispatcher failed", slog.String("pool", pool), slog.Any("error", err))
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // Submit publishes the request and opens its call. A Problem says why it was

@@ -26,6 +26,8 @@ type peers struct {
 	known     map[string]scheduler.Notice
 	noLeader  bool
 	publish   error
+	tries     int                             // to cancel at a worker
+	cancel    func(ctx context.Context) error // how that goes; nil: well
 }
 
 func (p *peers) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error) {
@@ -57,7 +59,16 @@ type workerPeer struct {
 
 func (workerPeer) Grant(*scheduler.Grant, func(error))  {}
 func (workerPeer) Muster(context.Context, string) error { return nil }
-func (w workerPeer) Cancel(_ context.Context, id string, f scheduler.Fence) error {
+func (w workerPeer) Cancel(ctx context.Context, id string, f scheduler.Fence) error {
+	w.p.mu.Lock()
+	w.p.tries++
+	cancel := w.p.cancel
+	w.p.mu.Unlock()
+	if cancel != nil {
+		if err := cancel(ctx); err != nil {
+			return err
+		}
+	}
 	w.p.mu.Lock()
 	defer w.p.mu.Unlock()
 	w.p.cancelled = append(w.p.cancelled, fmt.Sprintf("%s:%s/%d", w.id, id, f.Attempt))

@@ -3,14 +3,10 @@ package calls
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"fairlane/scheduler"
 )
-
-// cancelPatience is how long a cancel is repeated until somebody acknowledges it.
-const cancelPatience = 10 * time.Second
 
 // Handshake implements scheduler.Proxy.
 func (d *Desk) Handshake(_ context.Context, h scheduler.Handshake) (*scheduler.Handover, error) {
@@ -53,39 +49,19 @@ func (d *Desk) recall(id, pool, worker string, f scheduler.Fence) {
 	if worker != "" {
 		d.cancelAttempt(id, worker, f)
 	}
-	d.errand(func(ctx context.Context) error { return d.cfg.Bus.Dispatcher(pool).Cancel(ctx, id) })
+	d.background.errand(attempt{}, func(ctx context.Context) error { return d.cfg.Bus.Dispatcher(pool).Cancel(ctx, id) }, nil)
 }
 
+// cancelAttempt ends an attempt at its worker. One that sends on meanwhile is not
+// cancelled a second time.
 func (d *Desk) cancelAttempt(id, worker string, f scheduler.Fence) {
-	d.errand(func(ctx context.Context) error {
+	d.background.errand(attempt{id, worker, f}, func(ctx context.Context) error {
 		err := d.cfg.Bus.Worker(worker).Cancel(ctx, id, f)
 		if errors.Is(err, scheduler.ErrNoResponder) {
 			return nil // the worker is gone, and its connections with it
 		}
 		return err
-	})
-}
-
-// errand repeats f until it succeeds, in the background.
-func (d *Desk) errand(f func(context.Context) error) {
-	d.errands.Go(func() {
-		ctx, cancel := context.WithTimeout(d.errandsC, cancelPatience)
-		defer cancel()
-		for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-			err := f(ctx)
-			if err == nil {
-				return
-			}
-			timer := time.NewTimer(wait)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				timer.Stop()
-				d.cfg.Logger.Debug("a cancel was not acknowledged", slog.Any("error", err))
-				return
-			}
-		}
-	})
+	}, nil)
 }
 
 func publishProblem(err error) *scheduler.Problem {
