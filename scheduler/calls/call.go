@@ -196,7 +196,7 @@ func (c *call) notice(n scheduler.Notice) {
 	case scheduler.NoticeGranted:
 	case scheduler.NoticeEnded:
 		if !c.begun { // else the answer that has begun is the end
-			c.endLocked(scheduler.CallEvent{Kind: scheduler.CallProblem, Problem: n.Problem})
+			c.endLocked(scheduler.CallEvent{Kind: scheduler.CallProblem, Problem: n.Problem, Backend: n.Backend, Attempts: n.Attempts})
 		}
 	}
 }

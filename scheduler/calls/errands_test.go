@@ -90,3 +90,17 @@ func TestStopDoesNotWaitForWhoeverIsGone(t *testing.T) {
 		}
 	})
 }
+
+// TestEndsTellWhatTheRequestWentThrough although no answer's head ever came.
+func TestEndsTellWhatTheRequestWentThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, c := open(t, &peers{})
+		problem := scheduler.Problemf(scheduler.CodeBackendFailed, "no")
+		if err := d.Notify([]scheduler.Notice{{ID: "r1", Kind: scheduler.NoticeEnded, Problem: problem, Backend: "gpu:8000", Attempts: 3}}); err != nil {
+			t.Error(err)
+		}
+		if ev := next(t, c); ev.Problem != problem || ev.Backend != "gpu:8000" || ev.Attempts != 3 {
+			t.Errorf("got %+v", ev)
+		}
+	})
+}
