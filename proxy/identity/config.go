@@ -89,6 +89,18 @@ func DefaultForwarded() Forwarded {
 // issuer.
 func (c Config) Open() bool { return !c.KeyFile && len(c.APIKeys) == 0 && len(c.JWT) == 0 }
 
+// Rekey is c, by which a process runs, with the keys of next. False: they have to
+// wait for a restart, for with them the process would leave open mode or enter it,
+// and it stays as it is.
+func (c Config) Rekey(next Config) (Config, bool) {
+	out := c
+	out.KeyFile, out.APIKeys = next.KeyFile, next.APIKeys
+	if out.Open() != c.Open() {
+		return c, false
+	}
+	return out, true
+}
+
 // WithDefaults is c with the defaults where it says nothing.
 func (c Config) WithDefaults() Config {
 	c.KeyFile = c.KeyFile || len(c.APIKeys) > 0

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"fairlane/scheduler"
 )
@@ -49,7 +48,7 @@ func New(cfg Config, deps Deps) (*Identifier, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	ring, err := newKeyRing(cfg.APIKeys, nil)
+	ring, err := newKeyRing(cfg.APIKeys, cfg.KeyFile, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +128,7 @@ func (i *Identifier) byProof(id *Identity, r *http.Request) (*Identity, *schedul
 		return nil, problem
 	case signer != nil:
 		return i.bySignature(id, r, signer, c)
-	case ok && (i.cfg.KeyFile || i.readsBearers()):
+	case ok && (i.keys.Load().file || i.readsBearers()):
 		return i.byCredential(id, r, shown)
 	case certified(r):
 		i.forwarded(id, r, &i.certificate)
@@ -170,9 +169,9 @@ func (i *Identifier) signature(r *http.Request) (*issuer, claims, *scheduler.Pro
 // with it; if that is a forwarder's, so are its other headers believed.
 func (i *Identifier) bySignature(id *Identity, r *http.Request, signer *issuer, c claims) (*Identity, *scheduler.Problem) {
 	via := &signer.flow
-	if i.cfg.KeyFile {
+	if ring := i.keys.Load(); ring.file {
 		shown, ok := credentialOf(r.Header)
-		switch e, reason := i.key(shown); {
+		switch e, reason := ring.key(shown); {
 		case e != nil:
 			id.KeyID, id.Forwarder, via = e.ID, e.Forwarder, e.flow
 		case !ok && certified(r):
@@ -195,7 +194,7 @@ func (i *Identifier) bySignature(id *Identity, r *http.Request, signer *issuer, 
 
 // byCredential is for a bearer: a key, else a token, else nothing.
 func (i *Identifier) byCredential(id *Identity, r *http.Request, shown credential) (*Identity, *scheduler.Problem) {
-	e, reason := i.key(shown)
+	e, reason := i.keys.Load().key(shown)
 	switch {
 	case e != nil && e.Forwarder:
 		id.KeyID, id.Roles, id.Groups = e.ID, e.Roles, e.Groups
@@ -215,22 +214,6 @@ func (i *Identifier) byCredential(id *Identity, r *http.Request, shown credentia
 	i.byClaims(id, signer, c)
 	i.ignored(r, &signer.flow)
 	return id, nil
-}
-
-// key is the valid key that was shown, or why there is none.
-func (i *Identifier) key(shown credential) (*entry, Reason) {
-	if shown.token == "" {
-		return nil, or(shown.reason, ReasonMissing)
-	}
-	e := i.keys.Load().find(shown.token)
-	switch {
-	case e == nil:
-		return nil, ReasonUnknownKey
-	case e.expired(time.Now()):
-		return nil, ReasonExpiredKey
-	default:
-		return e, ""
-	}
 }
 
 func (i *Identifier) byKey(id *Identity, e *entry) {

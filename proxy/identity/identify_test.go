@@ -338,7 +338,7 @@ func TestOpenMode(t *testing.T) {
 			UserKey: "ip:192.0.2.7", Name: "192.0.2.7", AuthType: AuthForwarded, Forwarder: true, Nobody: true, Groups: []string{"vip"},
 		}, ""},
 	})
-	if err := i.SwapKeys(someKeys()); err == nil {
+	if err := i.SwapKeys(someKeys(), true); err == nil {
 		t.Error("keys for open mode were taken, and would not be asked for")
 	}
 }
@@ -364,17 +364,90 @@ func TestAnEmptyKeyFileIsNotOpenMode(t *testing.T) {
 		{"a bearer", headers{"Authorization": "Bearer k-ci"}, nil, ReasonUnknownKey},
 		{"nothing is taken on trust", person(nil), anonymous(), ""},
 	})
-	if err := i.SwapKeys(someKeys()); err != nil {
+	if err := i.SwapKeys(someKeys(), true); err != nil {
 		t.Fatal(err)
 	}
 	if _, problem := i.Identify(request(headers{"Authorization": "Bearer k-ci"})); problem != nil {
 		t.Error(problem)
 	}
-	if err := i.SwapKeys([]Key{{ID: "bad", SHA256: "x"}}); err == nil {
+	if err := i.SwapKeys([]Key{{ID: "bad", SHA256: "x"}}, true); err == nil {
 		t.Error("a bad list was taken")
 	}
 	if _, problem := i.Identify(request(headers{"Authorization": "Bearer k-ci"})); problem != nil {
 		t.Errorf("a bad list took the old keys away: %v", problem)
+	}
+}
+
+func TestAKeyFileComesAndGoes(t *testing.T) {
+	i := mustNew(t, Config{JWT: []Issuer{openWebUI()}})
+	good := signed(t)
+	bearer := headers{"Authorization": "Bearer k-ci"}
+	asks := func(step string, h headers, want Reason) {
+		t.Helper()
+		var got Reason
+		if _, problem := i.Identify(request(h)); problem != nil {
+			got = Reason(problem.Reason)
+		}
+		if got != want {
+			t.Errorf("%s: %v is %q, want %q", step, h, got, want)
+		}
+	}
+	asks("no file", bearer, ReasonUnknownKey)
+	asks("no file", headers{signedH: good}, "")
+	for range 2 {
+		if err := i.SwapKeys(someKeys(), true); err != nil {
+			t.Fatal(err)
+		}
+		asks("a file", bearer, "")
+		asks("a file", headers{signedH: good}, ReasonNoKeyBeside)
+		if err := i.SwapKeys(nil, true); err != nil {
+			t.Fatal(err)
+		}
+		asks("an empty file", bearer, ReasonUnknownKey)
+		asks("an empty file", headers{signedH: good}, ReasonNoKeyBeside)
+		if err := i.SwapKeys(nil, false); err != nil {
+			t.Fatal(err)
+		}
+		asks("no file any more", bearer, ReasonUnknownKey)
+		asks("no file any more", headers{signedH: good}, "")
+	}
+}
+
+func TestTheLastProofIsNotTakenAway(t *testing.T) {
+	i := mustNew(t, Config{APIKeys: someKeys()})
+	if err := i.SwapKeys(nil, false); err == nil {
+		t.Error("without keys and issuers nothing would be verified")
+	}
+	if _, problem := i.Identify(request(headers{"Authorization": "Bearer k-ci"})); problem != nil {
+		t.Error(problem)
+	}
+}
+
+func TestRekey(t *testing.T) {
+	open, file, both := Config{LinkBy: LinkNone}, Config{KeyFile: true, APIKeys: someKeys()}, Config{KeyFile: true, JWT: []Issuer{openWebUI()}}
+	signer := Config{JWT: both.JWT}
+	for _, tt := range []struct {
+		name      string
+		now, next Config
+		keys      bool // asked for afterwards
+		ok        bool
+	}{
+		{"open stays open", open, Config{}, false, true},
+		{"into the open waits", file, open, true, false},
+		{"out of the open waits", open, file, false, false},
+		{"an issuer alone leaves the open with the restart that it needs", open, signer, false, true},
+		{"the issuer that is to take over is not there yet", file, signer, true, false},
+		{"keys beside an issuer", signer, both, true, true},
+		{"no keys beside an issuer", both, signer, false, true},
+		{"keys for keys", file, Config{KeyFile: true}, true, true},
+	} {
+		got, ok := tt.now.Rekey(tt.next)
+		if ok != tt.ok || got.KeyFile != tt.keys || got.LinkBy != tt.now.LinkBy || len(got.JWT) != len(tt.now.JWT) {
+			t.Errorf("%s: %v %+v", tt.name, ok, got)
+		}
+		if keys := tt.next.APIKeys; ok && len(got.APIKeys) != len(keys) {
+			t.Errorf("%s: %d keys", tt.name, len(got.APIKeys))
+		}
 	}
 }
 

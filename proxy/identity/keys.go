@@ -23,13 +23,14 @@ func (e *entry) expired(now time.Time) bool { return !e.Expires.IsZero() && !now
 type keyRing struct {
 	byDigest map[[sha256.Size]byte]*entry
 	flows    []*flow // in the order of the file
+	file     bool    // keys are asked for, even if there are none
 }
 
 // newKeyRing keeps the counts of the keys that were in old, which may be nil.
-func newKeyRing(keys []Key, old *keyRing) (*keyRing, error) {
+func newKeyRing(keys []Key, file bool, old *keyRing) (*keyRing, error) {
 	f := &faults{}
 	id := regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@:-]{0,63}$`)
-	ring := &keyRing{byDigest: make(map[[sha256.Size]byte]*entry, len(keys))}
+	ring := &keyRing{byDigest: make(map[[sha256.Size]byte]*entry, len(keys)), file: file || len(keys) > 0}
 	seen := make(map[string]bool, len(keys))
 	for i, key := range keys {
 		path := fmt.Sprintf("identity.api_keys[%d]", i)
@@ -91,14 +92,34 @@ func (r *keyRing) find(key string) *entry {
 	return e
 }
 
-// SwapKeys replaces the keys. What is wrong with the new ones is an error, and the
-// old ones stay. Whether nothing is verified was settled when the process began:
-// keys for an identifier in open mode are refused.
-func (i *Identifier) SwapKeys(keys []Key) error {
-	if i.open {
-		return errors.New("identity.api_keys.file: nothing is verified in open mode: restart to leave it")
+// key is the valid key that was shown, or why there is none.
+func (r *keyRing) key(shown credential) (*entry, Reason) {
+	if shown.token == "" {
+		return nil, or(shown.reason, ReasonMissing)
 	}
-	ring, err := newKeyRing(keys, i.keys.Load())
+	e := r.find(shown.token)
+	switch {
+	case e == nil:
+		return nil, ReasonUnknownKey
+	case e.expired(time.Now()):
+		return nil, ReasonExpiredKey
+	default:
+		return e, ""
+	}
+}
+
+// SwapKeys replaces the keys. File tells that a key file is configured; without
+// one no keys are asked for any more. What is wrong with the new ones is an error,
+// and the old ones stay. Whether nothing is verified was settled when the process
+// began: what would leave open mode, or enter it, is refused, see Config.Rekey.
+func (i *Identifier) SwapKeys(keys []Key, file bool) error {
+	switch {
+	case i.open:
+		return errors.New("identity.api_keys.file: nothing is verified in open mode: restart to leave it")
+	case !file && len(keys) == 0 && len(i.issuers) == 0:
+		return errors.New("identity.api_keys.file: without it nothing is verified: restart to enter open mode")
+	}
+	ring, err := newKeyRing(keys, file, i.keys.Load())
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (c *Config) validate() error {
 		}
 		j.validate(f, path)
 	}
-	if _, err := newKeyRing(c.APIKeys, nil); err != nil {
+	if _, err := newKeyRing(c.APIKeys, c.KeyFile, nil); err != nil {
 		f.errs = append(f.errs, err)
 	}
 	return errors.Join(f.errs...)

@@ -83,7 +83,7 @@ func TestTraffic(t *testing.T) {
 	if diff := cmp.Diff(want, i.Traffic()); diff != "" {
 		t.Error(diff)
 	}
-	if err := i.SwapKeys(someKeys()[:1]); err != nil {
+	if err := i.SwapKeys(someKeys()[:1], true); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want[:1], i.Traffic()); diff != "" {
@@ -117,7 +117,7 @@ func TestManyAtOnce(t *testing.T) {
 					t.Error(problem)
 				}
 				if n == 0 {
-					if err := i.SwapKeys(someKeys()); err != nil {
+					if err := i.SwapKeys(someKeys(), true); err != nil {
 						t.Error(err)
 					}
 				}

@@ -163,7 +163,8 @@ func (a *App) reload() error {
 // merge is the old configuration with what of the next one may change now.
 func (a *App) merge(old, next *config.Config) *config.Config {
 	out := *old
-	out.Policy, out.Identity.APIKeys, out.Edge.MaxBytes, out.Files = next.Policy, next.Identity.APIKeys, next.Edge.MaxBytes, next.Files
+	out.Policy, out.Edge.MaxBytes, out.Files = next.Policy, next.Edge.MaxBytes, next.Files
+	out.Identity, _ = old.Identity.Rekey(next.Identity)
 	out.Pools = slices.Clone(old.Pools)
 	for i := range out.Pools {
 		at := slices.IndexFunc(next.Pools, func(p config.Pool) bool { return p.Name == out.Pools[i].Name })
@@ -192,7 +193,7 @@ func (a *App) policies(next *config.Config) (map[string]dispatcher.Policy, error
 // swap changes what the edge and the fleet go by. What can fail comes first.
 func (a *App) swap(next *config.Config, rules *policy.Policy) error {
 	if a.edge != nil && !a.edge.identifier.OpenMode() {
-		if err := a.edge.identifier.SwapKeys(next.Identity.APIKeys); err != nil {
+		if err := a.edge.identifier.SwapKeys(next.Identity.APIKeys, next.Identity.KeyFile); err != nil {
 			return err
 		}
 	}

@@ -334,7 +334,7 @@ admin: {tokens: [{name: ops, token: first}]}
 		"one more":        {edit: []string{"{name: b}", "{name: b}, {name: c}"}, want: []string{"pools"}},
 		"one less":        {edit: []string{", {name: b}", ""}, want: []string{"pools"}},
 		"another name":    {edit: []string{"{name: b}", "{name: c, adaptive: false}"}, want: []string{"pools[1].adaptive", "pools[1].name"}},
-		"no issuer":       {edit: []string{"{name: x, secret: one}", ""}, want: []string{"identity.api_keys.file", "identity.jwt"}},
+		"no issuer":       {edit: []string{"{name: x, secret: one}", ""}, want: []string{"identity.jwt"}},
 		"another writing": {edit: []string{`":9000"`, "':9000'", "http://a", "http://a/v1"}, more: "http: {idle: 120s}"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -23,7 +23,7 @@ func (c *Config) Restart(next *Config) []string {
 			out = append(out, listOf(path))
 		}
 	}
-	if c.Identity.Open() != next.Identity.Open() {
+	if _, ok := c.Identity.Rekey(next.Identity); !ok {
 		out = append(out, "identity.api_keys.file")
 	}
 	slices.Sort(out)
