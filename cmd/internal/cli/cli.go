@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -45,7 +47,7 @@ func (c Command) Main() {
 func (c Command) Run(w *World, args []string) int {
 	exited := -1
 	parser, err := kong.New(c.Grammar, kong.Name(c.Name), kong.Writers(w.Stdout, w.Stderr), kong.Exit(func(code int) { exited = code }),
-		kong.Description(c.Description), kong.Bind(w), kong.UsageOnError())
+		kong.Description(c.Description), kong.Bind(w))
 	if err != nil {
 		fmt.Fprintf(w.Stderr, "%s: %v\n", c.Name, err)
 		return 2
@@ -56,6 +58,7 @@ func (c Command) Run(w *World, args []string) int {
 	}
 	if err != nil {
 		fmt.Fprintf(w.Stderr, "%s: %v\n", c.Name, err)
+		usage(w.Stderr, parser, args, err)
 		return 2
 	}
 	if err := parsed.Run(); err != nil {
@@ -65,4 +68,20 @@ func (c Command) Run(w *World, args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// usage says how the command that was meant is used. Where none is named, it says
+// which there are: the default one is not what a misspelt name means.
+func usage(out io.Writer, parser *kong.Kong, args []string, err error) {
+	wrong, ok := errors.AsType[*kong.ParseError](err)
+	if ok && wrong.Context.Selected() != nil && slices.Contains(args, wrong.Context.Selected().Name) {
+		parser.Stdout = out
+		_ = wrong.Context.PrintUsage(true) // the complaint is printed already
+		return
+	}
+	var names []string
+	for _, n := range parser.Model.Leaves(true) {
+		names = append(names, n.Name)
+	}
+	fmt.Fprintf(out, "The commands are %s.\n\nRun \"%s --help\" for more information.\n", strings.Join(names, ", "), parser.Model.Name)
 }
