@@ -3,7 +3,6 @@ package worker
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -16,11 +15,10 @@ import (
 )
 
 const (
-	maxFrame  = 256 << 10 // bytes of one data frame
-	readSize  = 4 << 10   // bytes of one read of a stream: as much as the transport buffers
-	maxWhole  = 8 << 20   // bytes of an answer that is read whole before it is handed on
-	maxErrors = 64 << 10  // bytes of an error of the backend that are looked at
-	maxTail   = 16 << 10  // bytes of the end of a larger answer in which usage is looked for
+	maxFrame = 256 << 10 // bytes of one data frame
+	readSize = 4 << 10   // bytes of one read of a stream: as much as the transport buffers
+	maxWhole = 8 << 20   // bytes of an answer that is read whole before it is handed on
+	maxTail  = 16 << 10  // bytes of the end of a larger answer in which usage is looked for
 )
 
 // answer deals with whatever the backend said.
@@ -29,7 +27,7 @@ func (a *attempt) answer(resp *http.Response, h *scheduler.Handover, idle time.D
 	case resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented:
 		return a.serverError(resp)
 	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
-		p := scheduler.Problemf(scheduler.CodeBackendFailed, "the backend %s refused fairlane's credential (%d); the administrator has to set pools[].backends[].api_key", a.backend.Host(), resp.StatusCode)
+		p := scheduler.Problemf(scheduler.CodeBackendFailed, "the model server refused fairlane's credential (%d); the administrator has to set pools[].backends[].api_key", resp.StatusCode)
 		return scheduler.Event{Kind: scheduler.EventFault, Problem: p}
 	}
 	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
@@ -37,26 +35,6 @@ func (a *attempt) answer(resp *http.Response, h *scheduler.Handover, idle time.D
 		return a.stream(resp, h, idle)
 	}
 	return a.whole(resp)
-}
-
-// serverError tells vLLM's "my own queue is full" from a failure, and a failed
-// request from a dead engine. A 503 of a backend that is not well is as good as
-// no connection: it did not take the request.
-func (a *attempt) serverError(resp *http.Response) scheduler.Event {
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrors))
-	switch {
-	case err != nil:
-		return a.broken(err)
-	case bytes.Contains(body, []byte("EngineCore")), bytes.Contains(body, []byte("EngineDeadError")):
-		a.look()
-		return a.faulted(true, a.failure("its engine died"))
-	case resp.StatusCode != http.StatusServiceUnavailable:
-		return a.faulted(false, a.failure(fmt.Sprintf("it answered %d", resp.StatusCode)))
-	case a.look().Up:
-		return scheduler.Event{Kind: scheduler.EventBusy}
-	default:
-		return a.refused(a.failure("it answered 503"))
-	}
 }
 
 // whole reads the answer to its end before it hands it on. What is larger than

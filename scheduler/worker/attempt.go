@@ -65,6 +65,7 @@ func (a *attempt) run() {
 	defer a.cancel(nil)
 	ev := a.serve()
 	ev.ID, ev.Fence, ev.Backend = a.grant.Entry.ID, a.grant.Fence, a.grant.Backend
+	a.note(&ev)
 	a.over.Store(true)
 	a.report.add(ev)
 }

@@ -49,7 +49,7 @@ func (a *attempt) cutOff(cause error) scheduler.Event {
 	case errors.Is(cause, errClientGone):
 		return a.cancelled()
 	case errors.Is(cause, errFirstByte), errors.Is(cause, errIdle), errors.Is(cause, errTotal):
-		p := scheduler.Problemf(scheduler.CodeBackendTimeout, "the model server %s did not begin to answer in time", a.backend.Host())
+		p := scheduler.Problemf(scheduler.CodeBackendTimeout, "the model server did not begin to answer in time")
 		return scheduler.Event{Kind: scheduler.EventFault, Sent: a.sent.Load(), Final: true, Problem: p}
 	default: // the worker stops: somebody else may take it
 		return scheduler.Event{Kind: scheduler.EventNoProxy, Sent: a.sent.Load()}
@@ -71,8 +71,9 @@ func (a *attempt) faulted(died bool, p *scheduler.Problem) scheduler.Event {
 	return scheduler.Event{Kind: scheduler.EventFault, Sent: true, Died: died, Problem: p}
 }
 
+// failure is the client's word for it. Where that was, is the operator's business.
 func (a *attempt) failure(what string) *scheduler.Problem {
-	return scheduler.Problemf(scheduler.CodeBackendFailed, "the model server %s failed: %s", a.backend.Host(), what)
+	return scheduler.Problemf(scheduler.CodeBackendFailed, "the model server failed: %s", what)
 }
 
 // look asks the backend how it is, now.
@@ -102,7 +103,7 @@ func (a *attempt) why(err, cause error) (*scheduler.Problem, scheduler.Outcome) 
 	case errors.Is(cause, errTotal):
 		return scheduler.Problemf(scheduler.CodeBackendTimeout, "the answer took longer than the pool's total timeout"), scheduler.Failed
 	case errors.Is(cause, errIdle), errors.Is(cause, errFirstByte):
-		return scheduler.Problemf(scheduler.CodeBackendTimeout, "the model server %s sent nothing for too long", a.backend.Host()), scheduler.Failed
+		return scheduler.Problemf(scheduler.CodeBackendTimeout, "the model server sent nothing for too long"), scheduler.Failed
 	case cause != nil: // the worker stops
 		return scheduler.Problemf(scheduler.CodeShuttingDown, "fairlane is shutting down; please try again"), scheduler.Lost
 	case errors.Is(err, errFrameLost):
