@@ -27,8 +27,10 @@
 // issuer verified it, a forwarder sent it, or the key file has it. From an issuer
 // that has an email_claim configured it counts unless email_verified is false;
 // without, the claim `email` counts only if email_verified is true (OpenID Connect
-// Core 5.1). An id that looks like an email which the issuer calls unverified
-// is kept apart as user:<issuer>/<id>. With LinkBy none every way has its own
+// Core 5.1). An id of a token that looks like an email, and is not the very one that
+// is known, may be somebody else's: it is kept apart as <issuer>/<id>, also where
+// rules ask for users. An issuer that puts emails there has it as email_claim, too,
+// as in `user_claim: sub, email_claim: sub`. With LinkBy none every way has its own
 // persons: user:<way>/<id>, the way being the issuer's name, `key` or `forwarded`.
 //
 // # Secrets

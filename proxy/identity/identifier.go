@@ -232,7 +232,7 @@ func (i *Identifier) byClaims(id *Identity, s *issuer, c claims) {
 	id.ID, id.Email = clean(c.text(s.UserClaim), maxID), s.email(c)
 	id.Roles, id.Groups = c.list(s.RolesClaim), c.list(s.GroupsClaim)
 	id.Name = clean(c.text(s.NameClaim), maxName)
-	if yes, said := c.verified(); said && !yes && strings.Contains(id.ID, "@") {
+	if strings.Contains(id.ID, "@") && (id.Email == "" || email(id.ID) != id.Email) {
 		id.ID = s.Name + "/" + id.ID // it may be somebody else's email
 	}
 	i.name(id, s.Name)

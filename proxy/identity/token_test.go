@@ -76,9 +76,21 @@ func TestTokens(t *testing.T) {
 			}),
 			"",
 		},
-		{"an id that is an email, in capitals", bearer(with(map[string]any{"preferred_username": "Anna@Example.com"})), anna(func(id *Identity) {
-			id.UserKey, id.ID, id.Name = "user:anna@example.com", "Anna@Example.com", "Anna@Example.com"
+		{"nor is one of which the issuer says nothing", bearer(with(map[string]any{"preferred_username": "Boss@Example.com"})), anna(func(id *Identity) {
+			id.UserKey, id.ID, id.Name = "user:sso/boss@example.com", "sso/Boss@Example.com", "sso/Boss@Example.com"
 		}), ""},
+		{
+			"nor one beside another email that was verified",
+			bearer(with(map[string]any{"preferred_username": "boss@example.com", "email": "anna@example.com", "email_verified": true})),
+			anna(func(id *Identity) { linked(id); id.ID = "sso/boss@example.com" }),
+			"",
+		},
+		{
+			"an id that is the verified email, in capitals",
+			bearer(with(map[string]any{"preferred_username": "Anna@Example.com", "email": "anna@example.com", "email_verified": true})),
+			anna(func(id *Identity) { linked(id); id.ID = "Anna@Example.com" }),
+			"",
+		},
 		{"a number for an id", bearer(with(map[string]any{"preferred_username": 12345678901})), anna(func(id *Identity) { id.UserKey, id.ID, id.Name = "user:12345678901", "12345678901", "12345678901" }), ""},
 		{"late, within the leeway", bearer(with(map[string]any{"exp": ago(10 * time.Second)})), anna(nil), ""},
 		{"expired", bearer(with(map[string]any{"exp": ago(time.Minute)})), nil, ReasonExpiredToken},
@@ -130,6 +142,19 @@ func TestAConfiguredEmailClaim(t *testing.T) {
 
 // TestPublicKeyIsNoSecret signs with the issuer's public key as an HMAC secret,
 // which a verifier that does not pin algorithms would accept.
+// An issuer that is configured to put emails into the ids may do so.
+func TestAnIDThatIsConfiguredToBeAnEmail(t *testing.T) {
+	j := openWebUI()
+	j.EmailClaim = "sub"
+	i := mustNew(t, Config{JWT: []Issuer{j}})
+	for said, want := range map[any]string{nil: "user:anna@example.com", true: "user:anna@example.com", false: "user:openwebui/anna@example.com"} {
+		id, problem := i.Identify(request(headers{signedH: sign(t, secret, map[string]any{"iss": "open-webui", "sub": "Anna@example.com", "email_verified": said})}))
+		if problem != nil || id.UserKey != want {
+			t.Errorf("verified %v: %+v %v", said, id, problem)
+		}
+	}
+}
+
 func TestPublicKeyIsNoSecret(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
