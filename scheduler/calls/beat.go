@@ -86,7 +86,7 @@ func (c *call) quiet(now time.Time) (string, bool) {
 	silence := now.Sub(c.heard)
 	beat := c.desk.cfg.Beat
 	switch {
-	case c.over || silence < quietBeats*beat:
+	case c.over || c.publishing || silence < quietBeats*beat:
 		return "", false
 	case c.begun && silence >= lostBeats*beat:
 		c.failLocked(scheduler.Problemf(scheduler.CodeAnswerLost, "the worker that served this answer is gone; please try again"))
@@ -120,31 +120,19 @@ func (d *Desk) ask(ctx context.Context, pool string, calls map[string]*call) {
 			c.notice(n)
 		}
 	}
-	for _, c := range calls {
-		d.unknown(c)
+	for id, c := range calls {
+		c.missed(id)
 	}
 }
 
-// unknown publishes a call again that the dispatcher does not know, under a new
-// id, because the stream takes a message id only once.
-func (d *Desk) unknown(c *call) {
+// missed publishes a call again that the dispatcher does not know.
+func (c *call) missed(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.unknown++; c.unknown < giveUp || c.over || c.begun {
+	if c.over || c.begun || c.publishing || c.id != id {
 		return
 	}
-	if c.worker != "" {
-		d.cancelAttempt(c.id, c.worker, c.fence)
-		c.worker, c.fence = "", scheduler.Fence{}
+	if c.unknown++; c.unknown >= giveUp {
+		c.againLocked("the dispatcher does not know it")
 	}
-	fresh := *c.sub
-	fresh.Entry.ID = d.cfg.NewID()
-	d.rename(c, c.id, fresh.Entry.ID)
-	c.sub, c.id = &fresh, fresh.Entry.ID
-	c.heardLocked()
-	d.cfg.Logger.Warn("publishing a request again that the dispatcher lost", slog.String("id", c.id))
-	d.background.errand(attempt{}, func(ctx context.Context) error {
-		_, err := d.cfg.Streams[fresh.Entry.Pool].Publish(ctx, &fresh.Entry)
-		return err
-	}, nil)
 }

@@ -26,10 +26,13 @@ type call struct {
 	seq     uint32    // of the next frame of this fence
 	heard   time.Time // when something was last heard of it
 	unknown int       // times in a row the dispatcher did not know it
+
+	publishing bool               // nobody can be expected to know the call yet
+	unpublish  context.CancelFunc // ends a try to publish it again
 }
 
 func newCall(d *Desk, s *scheduler.Submission) *call {
-	return &call{desk: d, wake: make(chan struct{}, 1), id: s.Entry.ID, sub: s, heard: time.Now()}
+	return &call{desk: d, wake: make(chan struct{}, 1), id: s.Entry.ID, sub: s, heard: time.Now(), publishing: true, unpublish: func() {}}
 }
 
 // Next implements scheduler.Call.
@@ -78,8 +81,13 @@ func (c *call) pushLocked(ev scheduler.CallEvent) {
 
 // endLocked appends the last event. The call is unknown from here on.
 func (c *call) endLocked(ev scheduler.CallEvent) {
-	c.over = true
+	c.closeLocked()
 	c.pushLocked(ev)
+}
+
+func (c *call) closeLocked() {
+	c.over = true
+	c.unpublish()
 	c.desk.remove(c.id)
 }
 
@@ -106,8 +114,7 @@ func (c *call) Cancel() {
 	if c.over {
 		return
 	}
-	c.over = true
-	c.desk.remove(c.id)
+	c.closeLocked()
 	c.desk.recall(c.id, c.sub.Entry.Pool, c.worker, c.fence)
 }
 
@@ -124,7 +131,7 @@ func (c *call) shake(h scheduler.Handshake) *scheduler.Handover {
 	if c.worker != "" {
 		c.desk.cancelAttempt(c.id, c.worker, c.fence)
 	}
-	c.fence, c.worker, c.seq = h.Fence, h.Worker, 0
+	c.fence, c.worker, c.seq, c.publishing = h.Fence, h.Worker, 0, false
 	c.heardLocked()
 	if !c.granted {
 		c.granted = true
@@ -186,7 +193,7 @@ func (c *call) dataLocked(data []byte) {
 func (c *call) notice(n scheduler.Notice) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.over {
+	if c.over || n.ID != c.id {
 		return
 	}
 	c.heardLocked()

@@ -148,23 +148,6 @@ func (d *Desk) goodbye() {
 	wg.Wait()
 }
 
-// Submit publishes the request and opens its call. A Problem says why it was
-// not accepted.
-func (d *Desk) Submit(ctx context.Context, s *scheduler.Submission) (scheduler.Call, error) {
-	stream, ok := d.cfg.Streams[s.Entry.Pool]
-	if !ok {
-		return nil, scheduler.Problemf(scheduler.CodeInternal, "no stream for the pool %q", s.Entry.Pool)
-	}
-	s.Entry.ID, s.Entry.Proxy, s.Entry.Mode = d.cfg.NewID(), d.cfg.ID, scheduler.ModeSync
-	c := newCall(d, s)
-	d.put(c)
-	if _, err := stream.Publish(ctx, &c.sub.Entry); err != nil {
-		c.Cancel() // the publish may have arrived all the same
-		return nil, publishProblem(err)
-	}
-	return c, nil
-}
-
 func (d *Desk) put(c *call) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -26,8 +26,9 @@ type peers struct {
 	known     map[string]scheduler.Notice
 	noLeader  bool
 	publish   error
-	tries     int                             // to cancel at a worker
-	cancel    func(ctx context.Context) error // how that goes; nil: well
+	store     func(ctx context.Context, id string) error // how long a publish takes; nil: no time
+	tries     int                                        // to cancel at a worker
+	cancel    func(ctx context.Context) error            // how that goes; nil: well
 }
 
 func (p *peers) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error) {
@@ -35,9 +36,15 @@ func (p *peers) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error)
 		return 0, err
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.published = append(p.published, *e)
-	return uint64(len(p.published)), p.publish
+	seq, store := len(p.published), p.store
+	p.mu.Unlock()
+	if store != nil {
+		if err := store(ctx, e.ID); err != nil {
+			return 0, err
+		}
+	}
+	return uint64(seq), p.publish
 }
 
 func (p *peers) Worker(id string) scheduler.Worker      { return workerPeer{p, id} }

@@ -3,7 +3,6 @@ package calls
 import (
 	"context"
 	"errors"
-	"time"
 
 	"fairlane/scheduler"
 )
@@ -62,12 +61,4 @@ func (d *Desk) cancelAttempt(id, worker string, f scheduler.Fence) {
 		}
 		return err
 	}, nil)
-}
-
-func publishProblem(err error) *scheduler.Problem {
-	if p, ok := errors.AsType[*scheduler.Problem](err); ok {
-		return p
-	}
-	return scheduler.Refusal(scheduler.CodeOverloaded, scheduler.ReasonStore, 2*time.Second,
-		"the queue's store does not answer; please try again in a few seconds")
 }

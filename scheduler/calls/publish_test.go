@@ -1,0 +1,87 @@
+package calls
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fairlane/scheduler"
+)
+
+// slowStore stores what it is given after a while; only then it is known.
+func slowStore(p *peers, d time.Duration, slow func(id string) bool) {
+	p.known = map[string]scheduler.Notice{}
+	p.store = func(ctx context.Context, id string) error {
+		if !slow(id) {
+			return nil // and it is lost
+		}
+		if err := takes(d)(ctx); err != nil {
+			return err
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.known[id] = scheduler.Notice{ID: id, Kind: scheduler.NoticeGranted}
+		return nil
+	}
+}
+
+func TestACallIsNotMissedWhileItIsPublished(t *testing.T) {
+	for want, slow := range map[string]func(id string) bool{
+		"r1":    func(string) bool { return true },
+		"r1 r2": func(id string) bool { return id != "r1" },
+	} {
+		t.Run(want, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &peers{}
+				slowStore(p, 9*time.Second, slow)
+				_, c := open(t, p)
+				<-time.After(20 * time.Second)
+				if _, _, published := p.snapshot(); published != want {
+					t.Errorf("published %q", published)
+				}
+				c.Cancel()
+			})
+		})
+	}
+}
+
+func TestAPublishThatFailsIsRepeatedAndThenMissedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peers{}
+		slowStore(p, time.Hour, func(id string) bool { return id == "r2" })
+		p.known["r3"] = scheduler.Notice{ID: "r3", Kind: scheduler.NoticeGranted}
+		_, c := open(t, p)
+		<-time.After(20 * time.Second)
+		if _, _, published := p.snapshot(); published != "r1 r2 r3" {
+			t.Errorf("published %q", published)
+		}
+		c.Cancel()
+	})
+}
+
+func TestAPublishEndsWithItsCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peers{}
+		slowStore(p, time.Hour, func(id string) bool { return id != "r1" })
+		ended := 0
+		store := p.store
+		p.store = func(ctx context.Context, id string) error {
+			err := store(ctx, id)
+			if err != nil {
+				ended++
+			}
+			return err
+		}
+		_, c := open(t, p)
+		<-time.After(3 * time.Second)
+		if _, _, published := p.snapshot(); published != "r1 r2" || ended != 0 {
+			t.Fatalf("published %q, %d ended", published, ended)
+		}
+		c.Cancel()
+		<-time.After(5 * time.Second)
+		if _, recalled, published := p.snapshot(); published != "r1 r2" || ended != 1 || recalled != "r2" {
+			t.Errorf("published %q, %d ended, recalled %q", published, ended, recalled)
+		}
+	})
+}
