@@ -55,7 +55,7 @@ func (x *exchange) passage(p *Passage) ([]string, *scheduler.Problem) {
 		return nil, problem
 	}
 	edit := openai.Edit{}
-	if x.req.Model != "" {
+	if x.req.Model != "" || x.route.Endpoint.RequiresModel() {
 		edit.Model = x.at.model
 	}
 	body, err := x.req.Rewrite(edit)

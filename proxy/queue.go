@@ -102,7 +102,7 @@ func (x *exchange) admit() *scheduler.Problem {
 func (x *exchange) submission() (*scheduler.Submission, *scheduler.Problem) {
 	d, added := x.decision, x.req.AddsUsage()
 	edit := openai.Edit{Strip: stripped(d.AllowFields), AddUsage: added}
-	if x.req.Model != "" {
+	if x.req.Model != "" || x.route.Endpoint.RequiresModel() {
 		edit.Model = x.at.model
 	}
 	if d.Isolated && !x.route.Endpoint.Audio() {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -46,4 +47,22 @@ func TestBackendsErrorsHaveTheShapeOfTheAPI(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestTheOnlyModelIsNamedWhereTheBackendWantsItsName asks Anthropic's API without one.
+func TestTheOnlyModelIsNamedWhereTheBackendWantsItsName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakes()
+		var sub *scheduler.Submission
+		f.submit = func(_ context.Context, s *scheduler.Submission) (scheduler.Call, error) {
+			sub = s
+			return newFakeCall(granted(), head(200, "application/json"), data("{}"), end(scheduler.Completed)), nil
+		}
+		if w := ask(f.server(t, Config{}), "POST", "/v1/messages", `{"max_tokens":5,"messages":[]}`); w.Code != 200 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		if !strings.Contains(string(sub.Body), `"model":"org/m"`) {
+			t.Errorf("the backend gets %s", sub.Body)
+		}
+	})
 }
