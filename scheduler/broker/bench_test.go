@@ -97,6 +97,21 @@ func BenchmarkPublish(b *testing.B) {
 	b.Run("external", func(b *testing.B) { benchmarkPublish(b, openBroker(b, Config{URL: startServer(b).url()})) })
 }
 
+// BenchmarkTell is a publish until the reader in this process knows of it.
+func BenchmarkTell(b *testing.B) {
+	s := openStream(b, openBroker(b, Config{Store: StoreMemory}), StreamConfig{MaxMsgs: 1 << 40})
+	ch := follow(b, s, 1)
+	expect(b, ch, "loaded")
+	b.ReportAllocs()
+	for b.Loop() {
+		e := entry(NewID(), NewID())
+		if _, err := s.Publish(b.Context(), e); err != nil {
+			b.Fatal(err)
+		}
+		<-ch
+	}
+}
+
 func BenchmarkGrant(b *testing.B) {
 	run := func(b *testing.B, here, there *Bus) {
 		b.Helper()

@@ -15,7 +15,8 @@
 // acknowledged it: to read it back takes four more goroutines and a third of the
 // CPU that a request costs here. Where the server is embedded nobody else can
 // publish, so there the stream is read once, and then looked through every two
-// seconds for entries whose publisher's client left before the acknowledgement.
+// seconds for entries whose publisher's client left before the acknowledgement, or
+// found a leader that had more to hear than it could.
 //
 // What is done is deleted in the background, until JetStream says that it is not
 // there, and in batches: every 50 ms all that lies before the first entry that

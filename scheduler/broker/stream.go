@@ -61,6 +61,7 @@ type Stream struct {
 	deletes *deletes
 	cached  atomic.Pointer[jetstream.Stream]
 	reader  atomic.Pointer[tail] // the last that began
+	rest    time.Duration        // tailRest, but in tests
 }
 
 // Stream creates a pool's stream, or brings it to what is configured now.
@@ -71,7 +72,7 @@ func (b *Broker) Stream(ctx context.Context, cfg StreamConfig) (*Stream, error) 
 	if _, err := b.js.CreateOrUpdateStream(ctx, b.streamConfig(cfg)); err != nil {
 		return nil, fmt.Errorf("stream of pool %q: %w", cfg.Pool, err)
 	}
-	s := &Stream{b: b, pool: cfg.Pool, name: streamName(cfg.Pool)}
+	s := &Stream{b: b, pool: cfg.Pool, name: streamName(cfg.Pool), rest: tailRest}
 	s.deletes = newDeletes(s.deleteNow, s.purgeNow, b.cfg.Logger)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -143,7 +144,9 @@ func (s *Stream) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error
 	for wait := publishPause; ; wait = min(2*wait, publishTry/4) {
 		seq, err := s.publishOnce(ctx, &nats.Msg{Subject: subject, Header: h})
 		if err == nil {
-			s.tell(seq, e)
+			if t := s.reader.Load(); t != nil {
+				t.tell(seq, e)
+			}
 			return seq, nil
 		}
 		if full := fullError(err); full != nil {
@@ -152,16 +155,6 @@ func (s *Stream) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error
 		if !retryable(err) || !pause(ctx, wait) {
 			return 0, fmt.Errorf("publish to pool %q: %w", s.pool, err)
 		}
-	}
-}
-
-// tell lets a reader in this process know of an entry as soon as it is stored,
-// which is sooner than to read it. It gets a copy: an entry lies in what holds the
-// request's body.
-func (s *Stream) tell(seq uint64, e *scheduler.Entry) {
-	if t := s.reader.Load(); t != nil && t.known.told(seq) {
-		clone := *e
-		t.entry(seq, &clone, nil)
 	}
 }
 

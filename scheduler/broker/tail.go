@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,6 +23,7 @@ const (
 	// tailRest is how often the stream of an embedded server is looked at for
 	// entries of which nobody told: their publisher's client had left.
 	tailRest     = 2 * time.Second
+	tailEar      = 1024        // entries that wait to be told
 	consumerIdle = time.Minute // after which the server forgets a reader
 	apiPatience  = 2 * time.Second
 )
@@ -32,11 +34,17 @@ var errMissed = errors.New("a message is missing")
 // and goes on with what comes, until ctx ends. entry is called once for each, with
 // an error for one that can't be decoded; loaded is called once, when all that was
 // there had been read. Of what is published in this process the last Tail that
-// began hears when it is stored, from the publisher's goroutine and perhaps out of
-// order; all else is told by one goroutine. Lost connections and lost consumers are
+// began hears when it is stored, from a goroutine of its own and perhaps out of
+// order; all else is told by the caller's. An entry that blocks keeps no publisher:
+// what it can't be told now is read later. Lost connections and lost consumers are
 // made up for; an error is returned only when ctx ends or the broker was closed.
 func (s *Stream) Tail(ctx context.Context, from uint64, entry func(seq uint64, e *scheduler.Entry, err error), loaded func()) error {
-	t := &tail{s: s, known: newReading(from), entry: entry, loaded: loaded}
+	t := &tail{s: s, known: newReading(from), entry: entry, loaded: loaded, ear: make(chan told, tailEar)}
+	ctx, cancel := context.WithCancel(ctx)
+	var listens sync.WaitGroup
+	defer listens.Wait()
+	defer cancel()
+	listens.Go(func() { t.listen(ctx) })
 	s.deletes.follow(t.known)
 	s.reader.Store(t)
 	defer s.reader.CompareAndSwap(t, nil)
@@ -50,7 +58,7 @@ func (s *Stream) Tail(ctx context.Context, from uint64, entry func(seq uint64, e
 		}
 		if err == nil { // there is nobody else who could publish
 			t.loaded = func() {}
-			if !pause(ctx, tailRest) {
+			if !pause(ctx, s.rest) {
 				return ctx.Err()
 			}
 			continue
@@ -68,6 +76,39 @@ type tail struct {
 	known  *reading
 	entry  func(uint64, *scheduler.Entry, error)
 	loaded func() // nil after it was called
+	ear    chan told
+}
+
+// told is an entry that was published here, of which nobody may know yet.
+type told struct {
+	seq   uint64
+	entry *scheduler.Entry
+}
+
+// tell lets a reader in this process know of an entry as soon as it is stored,
+// which is sooner than to read it. It gets a copy: an entry lies in what holds the
+// request's body. A reader that has its hands full will read it.
+func (t *tail) tell(seq uint64, e *scheduler.Entry) {
+	clone := *e
+	select {
+	case t.ear <- told{seq, &clone}:
+	default:
+	}
+}
+
+// listen takes what is told until ctx ends. An entry is claimed only here, so that
+// what nobody listened to is still news when it is read.
+func (t *tail) listen(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-t.ear:
+			if t.known.told(m.seq) {
+				t.entry(m.seq, m.entry, nil)
+			}
+		}
+	}
 }
 
 // read follows one consumer until it fails or ctx ends. Where all that is
