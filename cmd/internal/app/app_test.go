@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats-server/v2/server"
 	"go.uber.org/goleak"
 
@@ -197,6 +198,13 @@ func TestReload(t *testing.T) {
 	in.until("what needs a restart is named", func() bool { return strings.Contains(in.log.String(), "log.format") })
 	if got := class(); got != "standard" {
 		t.Errorf("the class is %s", got)
+	}
+	var changed []any
+	for _, line := range in.lines("the configuration was reloaded") {
+		changed = append(changed, line["changed"])
+	}
+	if diff := cmp.Diff([]any{"policy", "policy[0], pools[0].backends"}, changed); diff != "" {
+		t.Errorf("what the log says of the reloads: %s", diff)
 	}
 }
 

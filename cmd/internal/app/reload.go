@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -74,14 +75,13 @@ func (a *App) watch(watcher *fsnotify.Watcher) {
 func (a *App) reloads(ctx context.Context, hup <-chan os.Signal, watcher *fsnotify.Watcher) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	seen := digest(a.cfg.Files)
+	seen := digests(a.current().Files)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hup:
-			seen = digest(a.current().Files)
-			a.Reload()
+			seen = a.reread()
 			a.watch(watcher)
 		case <-watcher.Events:
 			timer.Reset(settle)
@@ -89,24 +89,39 @@ func (a *App) reloads(ctx context.Context, hup <-chan os.Signal, watcher *fsnoti
 			a.log.DebugContext(ctx, "the watch of the files reports an error", slog.Any("error", err))
 			timer.Reset(settle)
 		case <-timer.C:
-			if now := digest(a.current().Files); now != seen {
-				seen = now
-				a.Reload()
+			if !maps.Equal(seen, digests(a.current().Files)) {
+				seen = a.reread()
 				a.watch(watcher)
 			}
 		}
 	}
 }
 
-// digest tells whether files have changed.
-func digest(files []string) [sha256.Size]byte {
-	h := sha256.New()
+// reread reloads, and tells what the files were just before, so that what is
+// written meanwhile is read again. A file that is named only now was read just now.
+func (a *App) reread() map[string]sum {
+	before := digests(a.current().Files)
+	a.Reload()
+	seen := digests(a.current().Files)
+	for f := range seen {
+		if d, known := before[f]; known {
+			seen[f] = d
+		}
+	}
+	return seen
+}
+
+// sum is what tells one content of a file from another.
+type sum [sha256.Size]byte
+
+// digests are the files with their sums, by which one sees that they have changed.
+func digests(files []string) map[string]sum {
+	out := make(map[string]sum, len(files))
 	for _, f := range files {
 		b, err := os.ReadFile(f) //nolint:gosec // named by the administrator
-		fmt.Fprintf(h, "%s %v %d\n", f, err, len(b))
-		h.Write(b)
+		out[f] = sha256.Sum256(fmt.Appendf(b, " %v", err))
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	return out
 }
 
 func (a *App) current() *config.Config {
@@ -118,7 +133,7 @@ func (a *App) current() *config.Config {
 // Reload reads the configuration and takes what may change while the process
 // runs. After an error everything is as it was.
 func (a *App) Reload() {
-	err := a.reload()
+	changed, err := a.reload()
 	a.metrics.reloaded(err)
 	a.mu.Lock()
 	a.loadedAt, a.loadError = time.Now(), err
@@ -127,29 +142,31 @@ func (a *App) Reload() {
 		a.log.Error("the configuration is not taken, the one before stays in force", slog.Any("error", err))
 		return
 	}
-	a.log.Info("the configuration was reloaded")
+	a.log.Info("the configuration was reloaded", slog.String("changed", strings.Join(changed, ", ")))
 }
 
-func (a *App) reload() error {
+// reload returns the keys that have other values now.
+func (a *App) reload() ([]string, error) {
 	old := a.current()
 	next, err := a.read()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if later := old.Restart(next); len(later) > 0 {
+	later := old.Restart(next)
+	if len(later) > 0 {
 		a.log.Warn("some changes take effect after a restart", slog.String("keys", strings.Join(later, ", ")))
 	}
 	next = a.merge(old, next)
 	rules, err := policy.New(next.Policy)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	policies, err := a.policies(next)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := a.swap(next, rules); err != nil {
-		return err
+		return nil, err
 	}
 	for pool, p := range policies {
 		a.dispatchers[pool].Apply(p)
@@ -157,7 +174,7 @@ func (a *App) reload() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.cfg = next
-	return nil
+	return slices.DeleteFunc(old.Hot(next), func(key string) bool { return slices.Contains(later, key) }), nil
 }
 
 // merge is the old configuration with what of the next one may change now.
@@ -165,6 +182,7 @@ func (a *App) merge(old, next *config.Config) *config.Config {
 	out := *old
 	out.Policy, out.Edge.MaxBytes, out.Files = next.Policy, next.Edge.MaxBytes, next.Files
 	out.Identity, _ = old.Identity.Rekey(next.Identity)
+	out.Took(next)
 	out.Pools = slices.Clone(old.Pools)
 	for i := range out.Pools {
 		at := slices.IndexFunc(next.Pools, func(p config.Pool) bool { return p.Name == out.Pools[i].Name })

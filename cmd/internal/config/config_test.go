@@ -346,3 +346,43 @@ admin: {tokens: [{name: ops, token: first}]}
 		})
 	}
 }
+
+func TestHot(t *testing.T) {
+	base := `
+pools: [{name: a, backends: [{url: "http://a"}]}, {name: b}]
+policy: [{when: {role: boss}, class: vip}, {limits: 9/minute}]
+queue: {max_bytes: 1GB}
+`
+	for name, tc := range map[string]struct {
+		edit []string // old, new, …
+		more string
+		want []string
+	}{
+		"nothing":             {},
+		"another writing":     {edit: []string{"http://a", "http://a/v1", "1GB", "1024MB"}},
+		"cold":                {more: "listen: ':9009'\nadmin: {tokens: [{name: ops, token: first}]}"},
+		"a rule":              {edit: []string{"9/minute", "8/minute"}, want: []string{"policy[1]"}},
+		"a rule's when":       {edit: []string{"boss", "chief"}, want: []string{"policy[0]"}},
+		"one rule less":       {edit: []string{", {limits: 9/minute}", ""}, want: []string{"policy"}},
+		"a backend more":      {edit: []string{"{name: b}", `{name: b, backends: [{url: "http://b"}]}`}, want: []string{"pools[1].backends"}},
+		"a key":               {edit: []string{`"http://a"`, `"http://a", api_key: k`}, want: []string{"pools[0].backends"}},
+		"a pool more":         {edit: []string{"{name: b}", `{name: b}, {name: c, backends: [{url: "http://c"}]}`}},
+		"pools change places": {edit: []string{`{name: a, backends: [{url: "http://a"}]}, {name: b}`, `{name: b}, {name: a, backends: [{url: "http://a"}]}`}},
+		"several": {
+			edit: []string{"1GB", "2GB"}, more: "classes: {vip: {weight: 9}}\ndefault_class: background\nsizes: {heavy: {limits: 1/second}}",
+			want: []string{"classes.vip.weight", "default_class", "queue.max_bytes", "sizes.heavy.limits"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			next := parse(t, strings.NewReplacer(tc.edit...).Replace(base)+tc.more, nil)
+			old := parse(t, base, nil)
+			check(t, "hot", tc.want, old.Hot(next))
+			check(t, "the way back", tc.want, next.Hot(old))
+			later := old.Restart(next)
+			old.Took(next)
+			check(t, "restart after what is hot was taken", later, old.Restart(next))
+			old.Pools, old.Policy, old.Identity = next.Pools, next.Policy, next.Identity
+			check(t, "hot after it was taken", nil, old.Hot(next))
+		})
+	}
+}
