@@ -18,7 +18,9 @@
 // key:<id> and [Identity.Nobody]: many people, never limited as one.
 //
 // In open mode, with neither a key file nor an issuer, nothing can be verified: a
-// bearer is ignored, and the forwarded headers are taken on trust.
+// bearer is ignored, and the forwarded headers are taken on trust. Who names nobody
+// is known by address and anonymous, for nobody has no limits: only an identity's
+// header that is there, and empty or a placeholder, makes that of a request.
 //
 // # One person
 //

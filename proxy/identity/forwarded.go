@@ -123,17 +123,16 @@ func taskName(s string) string {
 }
 
 // onTrust is open mode: who says that they are somebody is believed, and who says
-// nothing is known by address. What looks like a forwarder's traffic without an
-// identity is nobody.
+// nothing is known by address, whatever other headers they send. Only where the
+// header of an identity is there and has none is it traffic of many that is
+// nobody's.
 func (i *Identifier) onTrust(id *Identity, r *http.Request) (*Identity, *scheduler.Problem) {
-	here := i.present(r)
-	token := first(r, openWebUISigned)
-	if token == "" && here == 0 {
+	known := i.unverified(id, first(r, openWebUISigned)) || i.plain(id, r)
+	if !known && !i.unnamed(r) {
 		i.arrived(r, &i.trust, false)
 		return i.byAddress(id, r)
 	}
 	id.Forwarder, id.AuthType = true, AuthForwarded
-	known := i.unverified(id, token) || i.plain(id, r)
 	if !known {
 		if i.cfg.Anonymous == AnonymousDeny {
 			return nil, i.missing()
@@ -143,6 +142,17 @@ func (i *Identifier) onTrust(id *Identity, r *http.Request) (*Identity, *schedul
 	i.extras(id, r, &i.trust)
 	i.arrived(r, &i.trust, known)
 	return id, nil
+}
+
+// unnamed reports whether r, which names nobody, has the header of an identity all
+// the same: empty, or with a placeholder that was not filled in.
+func (i *Identifier) unnamed(r *http.Request) bool {
+	for _, header := range []string{i.headers.User, i.headers.Email} {
+		if values := r.Header[header]; len(values) > 0 && (strings.TrimSpace(values[0]) == "" || template(values[0])) {
+			return true
+		}
+	}
+	return false
 }
 
 // unverified reads Open WebUI's token without asking who signed it. False: it

@@ -36,8 +36,8 @@ func FuzzForwardedHeaders(f *testing.F) {
 		if problem != nil {
 			t.Fatal(problem)
 		}
-		if _, found := strings.CutPrefix(id.UserKey, "user:"); found == id.Nobody {
-			t.Errorf("%q, nobody: %v", id.UserKey, id.Nobody)
+		if _, found := strings.CutPrefix(id.UserKey, "user:"); found == (id.Nobody || id.Anonymous) || id.Nobody && id.Anonymous {
+			t.Errorf("%q, nobody: %v, anonymous: %v", id.UserKey, id.Nobody, id.Anonymous)
 		}
 		wellFormed(t, id.UserKey, maxEmail+len("user:"))
 		wellFormed(t, id.Name, maxEmail)

@@ -323,6 +323,7 @@ func TestOpenMode(t *testing.T) {
 	byHeaders := forwardedAnna(func(id *Identity) { id.KeyID, id.Verified = "", false })
 	forged := mint(t, "whatever", Token{Issuer: "me", Subject: "u-2", Email: "bob@example.com", Name: "Bob", Role: "user", Lifetime: time.Nanosecond})
 	bob := &Identity{UserKey: "user:bob@example.com", ID: "u-2", Name: "Bob", Email: "bob@example.com", Roles: []string{"user"}, AuthType: AuthForwarded, Forwarder: true}
+	nobody := &Identity{UserKey: "ip:192.0.2.7", Name: "192.0.2.7", AuthType: AuthForwarded, Forwarder: true, Nobody: true, Groups: []string{"vip"}}
 	runCases(t, i, []identifyCase{
 		{"nothing", nil, anonymous(), ""},
 		{"a bearer is ignored", headers{"Authorization": "Bearer sk-anything"}, anonymous(), ""},
@@ -334,9 +335,13 @@ func TestOpenMode(t *testing.T) {
 			AuthType: AuthJWT, Forwarder: true, Task: "title_generation", MessageID: "m-1", ChatID: "c-1",
 		}, ""},
 		{"garbage for claims", person(headers{signedH: "garbage"}), byHeaders, ""},
-		{"a forwarder's traffic without identity is nobody", headers{"X-Task": "", "X-User-Groups": "vip"}, &Identity{
-			UserKey: "ip:192.0.2.7", Name: "192.0.2.7", AuthType: AuthForwarded, Forwarder: true, Nobody: true, Groups: []string{"vip"},
-		}, ""},
+		{"an empty identity is nobody", headers{"X-OpenWebUI-User-Id": "", "X-Task": "", "X-User-Groups": "vip"}, nobody, ""},
+		{"a blank one, too", headers{"X-OpenWebUI-User-Email": " ", "X-User-Groups": "vip"}, nobody, ""},
+		{"and a placeholder", headers{"X-OpenWebUI-User-Email": "{{USER_EMAIL}}", "X-User-Groups": "vip"}, nobody, ""},
+		{"no other header makes anybody nobody", headers{"X-Task": "title_generation", "X-User-Groups": "vip", "X-Message-Id": "m"}, anonymous(), ""},
+		{"nor does garbage for a token", headers{signedH: "garbage"}, anonymous(), ""},
+		{"nor a token that names nobody", headers{signedH: mint(t, "whatever", Token{Issuer: "me", Role: "admin", Lifetime: time.Hour})}, anonymous(), ""},
+		{"nor an email that is none", headers{"X-OpenWebUI-User-Email": "garbage"}, anonymous(), ""},
 	})
 	if err := i.SwapKeys(someKeys(), true); err == nil {
 		t.Error("keys for open mode were taken, and would not be asked for")
@@ -353,7 +358,8 @@ func TestAnonymousDenied(t *testing.T) {
 	})
 	runCases(t, mustNew(t, Config{Anonymous: AnonymousDeny}), []identifyCase{
 		{"open mode", headers{"Authorization": "Bearer sk"}, nil, ReasonMissing},
-		{"open mode, a forwarder's nobody", headers{"X-Task": "x"}, nil, ReasonMissing},
+		{"open mode, a forwarder's nobody", headers{"X-OpenWebUI-User-Id": ""}, nil, ReasonMissing},
+		{"open mode, a task alone", headers{"X-Task": "x"}, nil, ReasonMissing},
 		{"open mode, somebody", person(nil), forwardedAnna(func(id *Identity) { id.KeyID, id.Verified = "", false }), ""},
 	})
 }
@@ -386,7 +392,7 @@ func TestAKeyFileComesAndGoes(t *testing.T) {
 		t.Helper()
 		var got Reason
 		if _, problem := i.Identify(request(h)); problem != nil {
-			got = Reason(problem.Reason)
+			got = problem.Reason
 		}
 		if got != want {
 			t.Errorf("%s: %v is %q, want %q", step, h, got, want)

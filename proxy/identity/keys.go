@@ -30,7 +30,7 @@ type keyRing struct {
 func newKeyRing(keys []Key, file bool, old *keyRing) (*keyRing, error) {
 	f := &faults{}
 	id := regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@:-]{0,63}$`)
-	ring := &keyRing{byDigest: make(map[[sha256.Size]byte]*entry, len(keys)), file: file || len(keys) > 0}
+	ring := &keyRing{byDigest: make(map[[sha256.Size]byte]*entry, len(keys)), file: file}
 	seen := make(map[string]bool, len(keys))
 	for i, key := range keys {
 		path := fmt.Sprintf("identity.api_keys[%d]", i)
@@ -113,10 +113,11 @@ func (r *keyRing) key(shown credential) (*entry, Reason) {
 // and the old ones stay. Whether nothing is verified was settled when the process
 // began: what would leave open mode, or enter it, is refused, see Config.Rekey.
 func (i *Identifier) SwapKeys(keys []Key, file bool) error {
+	file = file || len(keys) > 0
 	switch {
 	case i.open:
 		return errors.New("identity.api_keys.file: nothing is verified in open mode: restart to leave it")
-	case !file && len(keys) == 0 && len(i.issuers) == 0:
+	case !file && len(i.issuers) == 0:
 		return errors.New("identity.api_keys.file: without it nothing is verified: restart to enter open mode")
 	}
 	ring, err := newKeyRing(keys, file, i.keys.Load())
