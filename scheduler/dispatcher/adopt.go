@@ -11,13 +11,14 @@ import (
 )
 
 // recognise reports whether a running attempt is the one we know. An older one
-// is cancelled, an unknown one adopted.
+// is cancelled, an unknown one adopted: also one of a request that is over, unless
+// its end was told, for it takes room at the backend.
 func (l *leader) recognise(w *workerState, r *scheduler.Running, now time.Time) bool {
 	g := &r.Grant
 	it := l.items[g.Entry.ID]
 	switch {
 	case it == nil:
-		if l.over.has(g.Entry.ID) {
+		if x, over := l.over.ids[g.Entry.ID]; over && !g.Fence.Newer(x.ended) {
 			return false
 		}
 	case it.run != nil && it.run.fence == g.Fence:
@@ -56,19 +57,23 @@ func (l *leader) adopt(w *workerState, r *scheduler.Running, now time.Time) {
 	a.hold = adoptedHold(now, backend, l.demand(it, in), r)
 	a.delivered = max(r.Grant.Charged, fairqueue.Actual(l.weights(), in.Tokens, in.Cached, r.Generated))
 	it.req = requestOf(it, in, l.weights())
+	if a.paid = l.over.ids[it.entry.ID].paid; a.paid != nil {
+		a.delivered = l.costOf(*a.paid)
+	}
 	l.queue.Adopt(&it.req, l.path(it.entry), userOf(it.entry), r.Grant.Weights, a.delivered)
 	l.runs(it, a)
 }
 
 // lift is the item of a grant, out of the queue or off the older attempt that we
-// know.
+// know. One of a request that is over gets no other attempt.
 func (l *leader) lift(g *scheduler.Grant) *item {
 	id := g.Entry.ID
 	it := l.items[id]
 	switch {
 	case it == nil:
 		e := g.Entry
-		it = &item{entry: &e, seq: l.elsewhere[id].seq}
+		x, over := l.over.ids[id]
+		it = &item{entry: &e, seq: l.elsewhere[id].seq, ended: x.ended, left: over}
 		delete(l.elsewhere, id)
 	case it.run != nil:
 		l.cancelAttempt(it.run.worker, id, it.run.fence)

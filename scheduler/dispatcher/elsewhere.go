@@ -37,8 +37,12 @@ func (l *leader) eventElsewhere(ev *scheduler.Event, now time.Time) {
 	}
 	switch ev.Kind {
 	case scheduler.EventEnd, scheduler.EventCancelled, scheduler.EventGone:
-		l.endElsewhere(ev.ID, now)
+		l.endElsewhere(ev.ID, ev.Fence, now)
 	case scheduler.EventBusy, scheduler.EventFault, scheduler.EventNoProxy:
+		if l.over.has(ev.ID) {
+			l.endElsewhere(ev.ID, ev.Fence, now)
+			return
+		}
 		delete(l.elsewhere, ev.ID)
 		it := &item{entry: e.entry, seq: e.seq, ended: ev.Fence, told: true}
 		l.items[ev.ID] = it
@@ -50,11 +54,12 @@ func (l *leader) eventElsewhere(ev *scheduler.Event, now time.Time) {
 	}
 }
 
-func (l *leader) endElsewhere(id string, now time.Time) {
+// endElsewhere ends one; ended is the attempt that ended it, if there was one.
+func (l *leader) endElsewhere(id string, ended scheduler.Fence, now time.Time) {
 	e := l.elsewhere[id]
 	delete(l.elsewhere, id)
 	delete(l.troubles, id)
-	l.over.add(id, now)
+	l.over.add(id, tombstone{at: now, ended: ended})
 	l.delete(e.seq)
 }
 
@@ -62,7 +67,7 @@ func (l *leader) endElsewhere(id string, now time.Time) {
 func (l *leader) sweepElsewhere(now time.Time) {
 	for id, e := range l.elsewhere {
 		if now.Sub(e.at) > remembered {
-			l.endElsewhere(id, now)
+			l.endElsewhere(id, scheduler.Fence{}, now)
 		}
 	}
 }

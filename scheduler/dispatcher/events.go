@@ -187,12 +187,22 @@ func (l *leader) costOf(u scheduler.Usage) fairqueue.Cost {
 	return fairqueue.Actual(l.weights(), u.Input, u.Cached, u.Output)
 }
 
+// beyond is what u is more than what was paid.
+func beyond(u, paid scheduler.Usage) scheduler.Usage {
+	u.Input, u.Cached, u.Output = max(u.Input-paid.Input, 0), max(u.Cached-paid.Cached, 0), max(u.Output-paid.Output, 0)
+	return u
+}
+
 func (l *leader) settle(it *item, u scheduler.Usage, completed bool) {
 	cost := l.costOf(u)
+	rest, more := u, cost
+	if paid := it.run.paid; paid != nil {
+		rest, more = beyond(u, *paid), max(cost-l.costOf(*paid), 0)
+	}
 	l.queue.Settle(&it.req, cost)
 	l.deliver(it, cost)
 	l.ran(it, u.Output, completed)
-	l.cfg.Metrics.spent(l.cfg.Pool, it.entry, u, cost)
+	l.cfg.Metrics.spent(l.cfg.Pool, it.entry, rest, more)
 }
 
 // fault is a backend that failed before the first byte.
@@ -254,9 +264,12 @@ func (l *leader) repeat(it *item, reason string, p *scheduler.Problem) (again bo
 	return false
 }
 
-// fail ends a request in flight with a problem before its first byte.
+// fail ends a request in flight with a problem before its first byte, unless its
+// client is gone or was told already.
 func (l *leader) fail(it *item, p *scheduler.Problem) {
-	l.notify(it, scheduler.Notice{ID: it.entry.ID, Kind: scheduler.NoticeEnded, Problem: p})
+	if !it.left {
+		l.notify(it, scheduler.Notice{ID: it.entry.ID, Kind: scheduler.NoticeEnded, Problem: p})
+	}
 	l.dropAttempt(it)
 	l.forget(it)
 }

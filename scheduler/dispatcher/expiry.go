@@ -47,7 +47,12 @@ func (x *expiries) remove(it *item) {
 	}
 }
 
+// expire ends what waited for too long. A deadline bounds waiting only, so until we
+// know what runs nothing expires.
 func (l *leader) expire(now time.Time) {
+	if !l.open {
+		return
+	}
 	for len(l.expiries) > 0 && !now.Before(l.expiries[0].entry.Deadline) {
 		it := l.expiries[0]
 		l.endQueued(it, l.expired(it, now))

@@ -64,14 +64,14 @@ func (l *leader) note(proxy string, now time.Time) {
 }
 
 // bounds refuses what may not wait. A queue that is being loaded takes all that
-// its predecessor had taken. What came together is not refused for a bound while
+// its predecessor had taken, also what is past its deadline: it may run. What came together is not refused for a bound while
 // there are slots for it.
 func (l *leader) bounds(it *item, now time.Time) *scheduler.Problem {
-	if past(it.entry, now) {
-		return l.expired(it, now)
-	}
 	if !l.open {
 		return nil
+	}
+	if past(it.entry, now) {
+		return l.expired(it, now)
 	}
 	p := l.bound(it)
 	if p != nil {
@@ -174,7 +174,7 @@ func (l *leader) cancelled(id string) {
 	it := l.items[id]
 	switch {
 	case it == nil:
-		l.endElsewhere(id, time.Now())
+		l.endElsewhere(id, scheduler.Fence{}, time.Now())
 	case it.queued():
 		l.leaveQueue(it, "cancelled")
 		l.forget(it)
@@ -209,7 +209,7 @@ func (l *leader) forget(it *item) {
 	id := it.entry.ID
 	delete(l.items, id)
 	delete(l.troubles, id)
-	l.over.add(id, time.Now())
+	l.over.add(id, tombstone{at: time.Now(), ended: it.ended})
 	l.delete(it.seq)
 	it.entry = nil
 }

@@ -38,7 +38,8 @@ type attempt struct {
 	sent      bool
 	first     bool
 	generated int
-	delivered fairqueue.Cost // that was counted
+	delivered fairqueue.Cost   // that was counted
+	paid      *scheduler.Usage // when its worker was taken for dead
 }
 
 func (it *item) queued() bool { return it.run == nil }
@@ -47,42 +48,6 @@ func (it *item) queued() bool { return it.run == nil }
 func (it *item) waits() bool { return it.run == nil && it.entry != nil }
 
 func (it *item) sequences() int { return max(it.entry.Sequences, 1) }
-
-// tombstones are the ids of requests that are over, or cancelled before they came.
-type tombstones struct {
-	keep time.Duration
-	ids  map[string]struct{}
-	fifo []tombstone
-}
-
-type tombstone struct {
-	id string
-	at time.Time
-}
-
-func newTombstones(keep time.Duration) tombstones {
-	return tombstones{keep: keep, ids: map[string]struct{}{}}
-}
-
-func (t *tombstones) add(id string, now time.Time) {
-	if _, ok := t.ids[id]; ok {
-		return
-	}
-	t.ids[id] = struct{}{}
-	t.fifo = append(t.fifo, tombstone{id, now})
-}
-
-func (t *tombstones) has(id string) bool { _, ok := t.ids[id]; return ok }
-
-func (t *tombstones) sweep(now time.Time) {
-	n := 0
-	for n < len(t.fifo) && now.Sub(t.fifo[n].at) > t.keep {
-		delete(t.ids, t.fifo[n].id)
-		t.fifo[n] = tombstone{}
-		n++
-	}
-	t.fifo = t.fifo[n:]
-}
 
 // mostNames bounds how many strings are kept to be shared.
 const mostNames = 8192

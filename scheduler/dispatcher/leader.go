@@ -213,10 +213,12 @@ func (l *leader) muster(ctx context.Context) {
 	time.AfterFunc(l.takeover, open)
 }
 
-// begin lets granting begin.
+// begin lets granting begin. What runs is known now, so what is past its deadline
+// did wait.
 func (l *leader) begin() {
 	l.open = true
 	l.dropTroubles()
+	l.expire(time.Now())
 }
 
 func (l *leader) apply(p Policy) {

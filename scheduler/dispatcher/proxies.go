@@ -36,7 +36,7 @@ func (l *leader) dropProxy(id string) {
 	}
 	for call, e := range l.elsewhere {
 		if e.entry.Proxy == id && e.entry.Mode == scheduler.ModeSync {
-			l.endElsewhere(call, time.Now())
+			l.endElsewhere(call, scheduler.Fence{}, time.Now())
 		}
 	}
 }

@@ -72,16 +72,20 @@ func (l *leader) reconcile(w *workerState, b *scheduler.Beat, now time.Time) {
 // it; all that is left is the entry. What it cost is still owed here.
 func (l *leader) vanished(it *item) {
 	u := spent(it.run)
+	it.ended = it.run.fence
 	l.queue.Settle(&it.req, l.costOf(u))
 	l.ran(it, u.Output, false)
 	l.forget(it)
 }
 
 // lost ends a request whose worker went away after the first byte: its proxy
-// notices the silence.
+// notices the silence. If only we did not hear the worker, it runs on and pays
+// later for the rest.
 func (l *leader) lost(it *item) {
-	l.settle(it, spent(it.run), false)
+	id, u := it.entry.ID, spent(it.run)
+	l.settle(it, u, false)
 	l.forget(it)
+	l.over.add(id, tombstone{at: time.Now(), paid: &u})
 }
 
 // missWorkers gives up workers that did not beat.
