@@ -55,8 +55,22 @@ func (r *reader) lookup(inner string) (string, error) {
 	case has:
 		return fallback, nil
 	default:
-		return "", fmt.Errorf("${%s} is not set in the environment; ${%s:-default} would do without", name, name)
+		return "", unset(name)
 	}
+}
+
+// unset is the name of a variable that is not there.
+type unset string
+
+func (u unset) Error() string { return fmt.Sprintf("${%s} is not set in the environment", string(u)) }
+
+// hint says how to do without the variable, which is nothing to propose for a
+// secret.
+func (u unset) hint(secret bool) string {
+	if secret {
+		return ""
+	}
+	return fmt.Sprintf("; ${%s:-default} would do without", string(u))
 }
 
 // hide notes a value that no message may show.

@@ -60,16 +60,25 @@ func (r *reader) where(path string) mark {
 }
 
 // adopt takes what a package says about its part: the joined errors, each with
-// a path in front.
+// a path in front. Of a value that could not be read it was given none, and what it
+// says of that is nothing new.
 func (r *reader) adopt(err error) {
+	for _, f := range r.told(err) {
+		r.faultAt(f.at, f.path, "%s", f.what)
+	}
+}
+
+// told are the faults of an error, without those that are nothing new.
+func (r *reader) told(err error) []fault {
 	if err == nil {
-		return
+		return nil
 	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []fault
 		for _, one := range joined.Unwrap() {
-			r.adopt(one)
+			out = append(out, r.told(one)...)
 		}
-		return
+		return out
 	}
 	path, what, ok := strings.Cut(err.Error(), ": ")
 	if !ok || !regexp.MustCompile(`^[a-z_]+([.\[][^ ]*)?$`).MatchString(path) {
@@ -78,7 +87,10 @@ func (r *reader) adopt(err error) {
 	if rest, found := strings.CutPrefix(path, "identity.api_keys["); found {
 		path = keysPath + "[" + rest
 	}
-	r.fault(path, "%s", what)
+	if path != "" && r.faulty(path) {
+		return nil
+	}
+	return []fault{{r.where(path), path, what}}
 }
 
 // err joins all faults in the order of the file, or is nil.

@@ -74,7 +74,11 @@ func scalar[T any](r *reader, n *yaml.Node, path string, k kind[T]) (v T, ok boo
 	}
 	text, used, err := r.expand(n.Value)
 	if err != nil {
-		r.fault(path, "%v", err)
+		var hint string
+		if missing, ok := errors.AsType[unset](err); ok {
+			hint = missing.hint(k.secret)
+		}
+		r.fault(path, "%v%s", err, hint)
 		return v, false
 	}
 	if k.secret {

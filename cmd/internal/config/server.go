@@ -40,6 +40,7 @@ func (c *Config) admin(s *section) {
 			s.fault(item.path, "a token needs a name and a token")
 			complete = false
 		}
+		complete = complete && !s.faulty(item.path+".token")
 		if names[t.Name] {
 			s.fault(item.path+".name", "%q is there twice", t.Name)
 		}
