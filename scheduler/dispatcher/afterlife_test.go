@@ -138,3 +138,40 @@ func TestAWorkerThatWasNotHeard(t *testing.T) {
 		}
 	})
 }
+
+// TestANoticeThatWasLost is told again to who asks, and nothing is published anew.
+func TestANoticeThatWasLost(t *testing.T) {
+	inHouse(t, plan{gpus: map[string]int{gpuA: 1}}, func(h *house) {
+		busy := h.ask(wish{out: 1000})
+		advance(time.Second)
+		waits := h.ask(wish{wait: 2 * time.Second})
+		advance(time.Second)
+		h.bus.mu.Lock()
+		px := h.bus.proxies["px"]
+		delete(h.bus.proxies, "px") // what it says is heard
+		h.bus.mu.Unlock()
+		advance(1500 * time.Millisecond)
+		h.bus.mu.Lock()
+		h.bus.proxies["px"] = px
+		h.bus.mu.Unlock()
+		waits.refused(t, scheduler.CodeQueueTimeout, "")
+		busy.served(t)
+		if h.stream.last != 2 {
+			t.Errorf("%d entries of 2 requests", h.stream.last)
+		}
+	})
+}
+
+// TestAFailureThatWasNotHeard is told to who asks.
+func TestAFailureThatWasNotHeard(t *testing.T) {
+	direct(t, 8, 0, func(w *world) {
+		w.put("x", "a", 100)
+		w.pass()
+		s, r := w.attempt(t, "x")
+		w.happens(t, "x", scheduler.Event{Kind: scheduler.EventFault, Sent: true, Final: true, Problem: scheduler.Problemf(scheduler.CodeBackendFailed, "no")})
+		delete(s.running, attemptKey{"x", r.Grant.Fence})
+		if got := w.l.where([]string{"x", "unknown"}); len(got) != 1 || got[0].Kind != scheduler.NoticeEnded || got[0].Problem.Message != "no" {
+			t.Errorf("got %+v", got)
+		}
+	})
+}

@@ -267,9 +267,10 @@ func (l *leader) repeat(it *item, reason string, p *scheduler.Problem) (again bo
 // fail ends a request in flight with a problem before its first byte, unless its
 // client is gone or was told already.
 func (l *leader) fail(it *item, p *scheduler.Problem) {
-	if !it.left {
-		l.notify(it, scheduler.Notice{ID: it.entry.ID, Kind: scheduler.NoticeEnded, Problem: p})
-	}
 	l.dropAttempt(it)
-	l.forget(it)
+	if it.left {
+		l.forget(it)
+		return
+	}
+	l.tell(it, p)
 }

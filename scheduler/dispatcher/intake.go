@@ -194,8 +194,15 @@ func (l *leader) endQueued(it *item, p *scheduler.Problem) {
 	} else {
 		l.observe(it, end)
 	}
-	l.notify(it, scheduler.Notice{ID: it.entry.ID, Kind: scheduler.NoticeEnded, Problem: p})
+	l.tell(it, p)
+}
+
+// tell ends a request with a problem. A proxy that does not hear it asks.
+func (l *leader) tell(it *item, p *scheduler.Problem) {
+	n := &scheduler.Notice{ID: it.entry.ID, Kind: scheduler.NoticeEnded, Problem: p}
+	l.notify(it, *n)
 	l.forget(it)
+	l.over.add(n.ID, tombstone{at: time.Now(), told: n})
 }
 
 // leaveQueue takes an item out of the queue without any charge.

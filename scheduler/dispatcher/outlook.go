@@ -79,11 +79,14 @@ func (l *leader) waiting() (sum fairqueue.Cost) {
 	return sum
 }
 
-// where answers proxies that ask after their calls.
+// where answers proxies that ask after their calls. Who has not heard that its call is
+// over would publish it again.
 func (l *leader) where(ids []string) []scheduler.Notice {
 	out := make([]scheduler.Notice, 0, len(ids))
 	for _, id := range ids {
-		switch it := l.items[id]; {
+		switch it, told := l.items[id], l.over.ids[id].told; {
+		case told != nil:
+			out = append(out, *told)
 		case it == nil:
 			if _, runs := l.elsewhere[id]; runs {
 				out = append(out, scheduler.Notice{ID: id, Kind: scheduler.NoticeGranted})

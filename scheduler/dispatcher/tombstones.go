@@ -16,8 +16,9 @@ type tombstones struct {
 // tombstone is what is still known of a request that is over.
 type tombstone struct {
 	at    time.Time
-	ended scheduler.Fence  // of the newest attempt whose end was told
-	paid  *scheduler.Usage // for an attempt that may still run
+	ended scheduler.Fence   // of the newest attempt whose end was told
+	paid  *scheduler.Usage  // for an attempt that may still run
+	told  *scheduler.Notice // how we ended it, if we did
 }
 
 type buried struct {
@@ -37,6 +38,9 @@ func (t *tombstones) add(id string, x tombstone) {
 	}
 	if x.paid == nil {
 		x.paid = old.paid
+	}
+	if x.told == nil {
+		x.told = old.told
 	}
 	t.ids[id] = x
 	t.fifo = append(t.fifo, buried{id, x.at})
