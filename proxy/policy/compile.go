@@ -63,7 +63,8 @@ type rule struct {
 	isolated       bool
 	shared         bool
 
-	label                    string // its name, or what its when says
+	label                    string // of its buckets: its name, or what its when says
+	brief                    string // the same for people, without a hash
 	requestScope, tokenScope string
 	position                 int // in the configured list
 	builtIn                  bool
@@ -125,7 +126,7 @@ func compileBuiltIn(cfg *Config, classes map[string]*class) rule {
 
 func compile(in *Rule, classes map[string]*class, global Sizes) rule {
 	r := rule{checks: compileWhen(&in.When), shared: in.Shared, limits: in.Limits.clone(), tokens: in.Tokens.clone()}
-	r.label = label(in)
+	r.label, r.brief = label(in), cmp.Or(in.Name, in.When.brief())
 	r.requestScope, r.tokenScope = "requests/"+r.label, "tokens/"+r.label
 	r.mark(keyLimits, in.Limits != nil)
 	r.mark(keyTokens, in.Tokens != nil)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -49,12 +50,35 @@ type condition struct {
 // String is the conditions in a fixed order, whatever the order in the file;
 // `*` if there are none.
 func (w *When) String() string {
+	return w.text(func(values []string) string { return strings.Join(values, ",") })
+}
+
+// brief is String for people, with the first few values of a long list.
+func (w *When) brief() string {
+	const long, few = 80, 2
+	if text := w.String(); len(text) <= long {
+		return text
+	}
+	text := w.text(func(values []string) string {
+		if more := len(values) - few; more > 1 {
+			return strings.Join(values[:few], ",") + " and " + strconv.Itoa(more) + " more"
+		}
+		return strings.Join(values, ",")
+	})
+	if len(text) <= 2*long {
+		return text
+	}
+	return strings.ToValidUTF8(text[:2*long], "") + "…"
+}
+
+// text is the conditions, each list written by join.
+func (w *When) text(join func([]string) string) string {
 	var parts []string
 	for _, c := range w.conditions() {
 		if len(c.values) > 0 {
 			values := slices.Clone(c.values)
 			slices.Sort(values)
-			parts = append(parts, c.name+"="+strings.Join(slices.Compact(values), ","))
+			parts = append(parts, c.name+"="+join(slices.Compact(values)))
 		}
 	}
 	switch {

@@ -80,7 +80,7 @@ func (d *Decision) origin(k key) string {
 	case d.nobody && (k == keyLimits || k == keyTokens || k == keySizes || k == keyMaxRunning || k == keyMaxQueued):
 		return "nobody: bounded by class and pool only"
 	case !r.builtIn:
-		return strings.TrimSuffix(fmt.Sprintf("policy[%d] %s", r.position, r.label), " *")
+		return strings.TrimSuffix(fmt.Sprintf("policy[%d] %s", r.position, r.brief), " *")
 	case k == keyClass:
 		return "default_class"
 	case k == keySizes:

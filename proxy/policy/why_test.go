@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -69,4 +70,25 @@ func ExamplePolicy_Decide() {
 	// Output:
 	// vip 0 2m0s
 	// requests/*|user:anna@example.com 100/minute
+}
+
+// People are told what a rule asks for, and not by what its buckets are called.
+func TestWhyNamesALongRuleInWords(t *testing.T) {
+	many := []string{"a-rather-long-group-name", "b-rather-long-group-name", "c-rather-long-group-name", "d-rather-long-group-name"}
+	for _, tt := range []struct {
+		rule Rule
+		want string
+	}{
+		{DefaultRules()[0], "policy[0] task=emoji_generation,follow_up_generation and 3 more"},
+		{Rule{When: When{Group: many, Role: []string{"user"}}}, "policy[0] role=user group=a-rather-long-group-name,b-rather-long-group-name and 2 more"},
+		{Rule{When: When{Group: many[:3], Role: []string{"user"}}}, "policy[0] role=user group=a-rather-long-group-name,b-rather-long-group-name,c-rather-long-group-name"},
+		{Rule{Name: "chores", When: When{Group: many}}, "policy[0] chores"},
+		{Rule{When: When{User: []string{strings.Repeat("é", 100)}}}, "policy[0] user=" + strings.Repeat("é", 77) + "…"},
+	} {
+		tt.rule.Class = new("background")
+		who := &identity.Identity{ID: strings.Repeat("é", 100), UserKey: "user:x", Roles: []string{"user"}, Groups: many[:1], Task: TaskTitle}
+		if got := decide(t, mustNew(t, withRules(tt.rule)), who, chat()).Why()[0]; got.From != tt.want {
+			t.Errorf("%q, want %q", got.From, tt.want)
+		}
+	}
 }
