@@ -27,7 +27,8 @@ type NATS struct {
 type ConfigFile struct {
 	Path     string    `json:"path,omitempty"`
 	LoadedAt time.Time `json:"loaded_at"`
-	Error    string    `json:"error,omitempty"` // why the newest file was not taken
+	Error    string    `json:"error,omitempty"`    // why the newest file was not taken
+	Warnings []string  `json:"warnings,omitempty"` // what is configured and does nothing, a line each
 }
 
 // Pool is one pool as this process sees it.
@@ -73,7 +74,20 @@ type Suspect struct {
 // Identity is what arrives of who is calling.
 type Identity struct {
 	OpenMode bool      `json:"open_mode"` // nothing is verified
+	Traffic  []Traffic `json:"traffic,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Traffic is what has arrived by one way since the start: of how many requests,
+// and how many of them had what.
+type Traffic struct {
+	Forwarder string `json:"forwarder"` // a key's id, an issuer's name, or what there was instead
+	Requests  int64  `json:"requests"`
+	Identity  int64  `json:"identity"`
+	Groups    int64  `json:"groups"`
+	Task      int64  `json:"task"`
+	Message   int64  `json:"message"`
+	Unread    int64  `json:"unread"` // with forwarded headers that were not believed
 }
 
 // Finding is a setting that seems to be missing.

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"go.uber.org/goleak"
 
+	"fairlane/proxy/admin"
 	"fairlane/proxy/identity"
 )
 
@@ -53,6 +54,10 @@ func TestEmulatedFromNothing(t *testing.T) {
 		if lines[0][k] != v {
 			t.Errorf("the log says %s=%v, want %v", k, lines[0][k], v)
 		}
+	}
+	arrived := []admin.Traffic{{Forwarder: "open mode", Requests: 1, Identity: 1}}
+	if diff := cmp.Diff(arrived, in.app.status().Identity.Traffic); diff != "" {
+		t.Errorf("what the status says of who called: %s", diff)
 	}
 	if strings.Contains(in.log.String(), "hello") {
 		t.Error("the log holds the prompt")
@@ -193,11 +198,14 @@ func TestReload(t *testing.T) {
 	if got := class(); got != "vip" {
 		t.Errorf("the class is %s after a bad reload", got)
 	}
-	in.write(m.pool(7) + "policy: [{class: standard}]\nlog: {format: text}\n")
+	in.write(m.pool(7) + "policy: [{class: standard}]\nlog: {format: text}\nredis: {fallback_replicas: 2}\n")
 	in.until("slots are changed", func() bool { return in.app.status().Pools[0].Backends[0].Slots == 7 })
 	in.until("what needs a restart is named", func() bool { return strings.Contains(in.log.String(), "log.format") })
 	if got := class(); got != "standard" {
 		t.Errorf("the class is %s", got)
+	}
+	if got := in.app.status().Config.Warnings; len(got) != 1 || !strings.Contains(got[0], "redis.fallback_replicas") {
+		t.Errorf("the status warns of %v", got)
 	}
 	var changed []any
 	for _, line := range in.lines("the configuration was reloaded") {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"fairlane/proxy/admin"
+	"fairlane/proxy/identity"
 	"fairlane/scheduler"
 	"fairlane/scheduler/capacity"
 	"fairlane/scheduler/dispatcher"
@@ -38,7 +39,7 @@ func (a *App) status() admin.Status {
 	a.mu.Lock()
 	cfg := a.cfg
 	s.Draining = a.draining
-	s.Config = admin.ConfigFile{Path: a.opts.ConfigPath, LoadedAt: a.loadedAt}
+	s.Config = admin.ConfigFile{Path: a.opts.ConfigPath, LoadedAt: a.loadedAt, Warnings: cfg.Warnings}
 	if a.loadError != nil {
 		s.Config.Error = a.loadError.Error()
 	}
@@ -48,12 +49,21 @@ func (a *App) status() admin.Status {
 	}
 	if a.edge != nil {
 		s.OpenCalls = a.edge.desk.Open()
-		s.Identity.OpenMode = a.edge.identifier.OpenMode()
-		for _, f := range a.edge.identifier.Findings() {
-			s.Identity.Findings = append(s.Identity.Findings, admin.Finding{Forwarder: f.Forwarder, Problem: f.Problem, Remedy: f.Remedy})
-		}
+		s.Identity = identityStatus(a.edge.identifier)
 	}
 	return s
+}
+
+// identityStatus is what arrives of who is calling.
+func identityStatus(i *identity.Identifier) admin.Identity {
+	out := admin.Identity{OpenMode: i.OpenMode()}
+	for _, t := range i.Traffic() {
+		out.Traffic = append(out.Traffic, admin.Traffic(t))
+	}
+	for _, f := range i.Findings() {
+		out.Findings = append(out.Findings, admin.Finding(f))
+	}
+	return out
 }
 
 func (a *App) poolStatus(pool string) admin.Pool {

@@ -122,12 +122,16 @@ func own(s *admin.Status) []Finding {
 	if s.Config.Error != "" {
 		out = append(out, Finding{Bad, "configuration", s.Config.Error, "mend the file: the one before it is still in force"})
 	}
+	for _, w := range s.Config.Warnings {
+		out = append(out, Finding{Hint, "configuration", w, ""})
+	}
 	if s.Identity.OpenMode {
 		out = append(out, Finding{
 			Hint, "identity", "open mode: nothing is verified, anybody may claim to be anybody",
 			"set identity.api_keys.file and mark Open WebUI's key as forwarder: true, or set identity.jwt with its secret",
 		})
 	}
+	out = append(out, traffic(s)...)
 	for _, f := range s.Identity.Findings {
 		out = append(out, Finding{Hint, "Open WebUI through " + f.Forwarder, f.Problem, f.Remedy})
 	}

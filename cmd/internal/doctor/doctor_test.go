@@ -41,8 +41,10 @@ func (p *patient) server(t *testing.T) string {
 
 func healthy() *patient {
 	return &patient{ready: http.StatusOK, status: admin.Status{
-		NATS:  admin.NATS{Embedded: true, Up: true},
-		Pools: []admin.Pool{{Name: "main", Backends: []admin.Backend{{URL: "http://gpu:8000", Up: true, Models: []string{"m"}, Slots: 8, Scraped: true, PrefixCache: true}}}},
+		Roles:    []string{"proxy"},
+		NATS:     admin.NATS{Embedded: true, Up: true},
+		Identity: admin.Identity{Traffic: []admin.Traffic{{Forwarder: "openwebui", Requests: 130, Identity: 120, Groups: 4, Task: 12, Message: 100}}},
+		Pools:    []admin.Pool{{Name: "main", Backends: []admin.Backend{{URL: "http://gpu:8000", Up: true, Models: []string{"m"}, Slots: 8, Scraped: true, PrefixCache: true}}}},
 	}}
 }
 
@@ -82,6 +84,24 @@ func TestWhatIsWrongIsSaidWithItsRemedy(t *testing.T) {
 		"store down": {func(p *patient) { p.status.NATS = admin.NATS{Detail: "no route"} }, "external: no route", Bad, "nats.url"},
 		"bad file":   {func(p *patient) { p.status.Config.Error = "x.yaml:3:1: policy" }, "x.yaml:3:1", Bad, "mend the file"},
 		"open mode":  {func(p *patient) { p.status.Identity.OpenMode = true }, "open mode", Hint, "forwarder: true"},
+		"a warning":  {func(p *patient) { p.status.Config.Warnings = []string{"redis.url: in memory only"} }, "configuration: redis.url: in memory only", Hint, ""},
+		"no traffic": {func(p *patient) { p.status.Identity.Traffic = nil }, "callers: no traffic yet", Hint, "send a chat"},
+		"what arrives": {
+			func(*patient) {},
+			"through openwebui: identity: 120 of 130 requests, groups: 4, task: 12, message id: 100", OK, "",
+		},
+		"no groups yet": {
+			func(p *patient) {
+				p.status.Identity.Traffic[0] = admin.Traffic{Forwarder: "owui", Requests: 2, Identity: 1, Message: 1}
+			},
+			"through owui: identity: 1 of 2 requests, groups: none yet, task: none yet, message id: 1", OK, "",
+		},
+		"nobody's": {
+			func(p *patient) {
+				p.status.Identity.Traffic[0] = admin.Traffic{Forwarder: "ci", Requests: 7, Unread: 2}
+			},
+			"through ci: requests: 7, none with a forwarded identity; forwarded headers of 2 are not believed", OK, "",
+		},
 		"no groups": {func(p *patient) {
 			p.status.Identity.Findings = []admin.Finding{{Forwarder: "owui", Problem: "no groups", Remedy: "add them"}}
 		}, "through owui: no groups", Hint, "add them"},
@@ -103,6 +123,12 @@ func TestWhatIsWrongIsSaidWithItsRemedy(t *testing.T) {
 				t.Errorf("got %+v, want level %d and a remedy with %q", f, c.level, c.remedy)
 			}
 		})
+	}
+	other := healthy()
+	other.status.Roles, other.status.Identity = []string{"worker"}, admin.Identity{}
+	url := other.server(t)
+	if f := find(look(t, Config{Edge: url, Admin: url}), "callers"); f != nil {
+		t.Errorf("a process without an edge: %+v", f)
 	}
 	findings := look(t, Config{Edge: "http://127.0.0.1:1", Admin: "http://127.0.0.1:1", Redis: func(context.Context) error { return errors.New("no Redis") }})
 	if len(findings) != 3 || findings[0].Level != Bad || findings[1].Level != Bad || findings[2].Level != Bad {
