@@ -60,9 +60,9 @@ func (l *leader) attemptOver(it *item, ev *scheduler.Event, now time.Time) {
 		l.stale(it, now)
 	case scheduler.EventBusy:
 		it.run.backend.Busy(now)
-		l.requeue(it, "busy")
+		l.requeue(it, "busy", "")
 	case scheduler.EventNoProxy:
-		l.repeat(it, "proxy", nil)
+		l.repeat(it, "proxy", "proxy", nil)
 	case scheduler.EventFault:
 		l.fault(it, ev, now)
 	case scheduler.EventFirstByte, scheduler.EventProgress:
@@ -210,19 +210,17 @@ func (l *leader) fault(it *item, ev *scheduler.Event, now time.Time) {
 	backend := it.run.backend
 	x := l.trouble(it)
 	x.avoid = backend
-	reason := "failed"
-	var again bool
 	switch {
 	case ev.Refused: // it never got there
 		backend.Down(now)
-		reason, again = "unreachable", l.requeue(it, "unreachable")
+		l.requeue(it, "unreachable", "unreachable")
 	case ev.Died:
 		backend.Down(now)
 		if x.Deaths++; x.Deaths >= 2 {
 			l.crashed(it, now)
 			return
 		}
-		reason, again = "died", l.repeat(it, "backend", ev.Problem)
+		l.repeat(it, "backend", "died", ev.Problem)
 	default:
 		if ev.Answered {
 			l.alive(backend, backend.Answered(now))
@@ -232,10 +230,7 @@ func (l *leader) fault(it *item, ev *scheduler.Event, now time.Time) {
 		if ev.Final {
 			x.Attempts = l.cfg.Attempts
 		}
-		again = l.repeat(it, "backend", ev.Problem)
-	}
-	if again {
-		l.cfg.Metrics.retried(l.cfg.Pool, backend.URL(), reason)
+		l.repeat(it, "backend", "failed", ev.Problem)
 	}
 }
 
@@ -252,16 +247,16 @@ func (l *leader) crashed(it *item, now time.Time) {
 }
 
 // repeat gives a request another attempt, or ends it if it had enough of them.
-func (l *leader) repeat(it *item, reason string, p *scheduler.Problem) (again bool) {
+func (l *leader) repeat(it *item, reason, retry string, p *scheduler.Problem) {
 	x := l.trouble(it)
 	if x.Attempts++; x.Attempts < l.cfg.Attempts {
-		return l.requeue(it, reason)
+		l.requeue(it, reason, retry)
+		return
 	}
 	if p == nil {
 		p = scheduler.Problemf(scheduler.CodeBackendFailed, "the request could not be served in %d attempts; please try again", x.Attempts)
 	}
 	l.fail(it, p)
-	return false
 }
 
 // fail ends a request in flight with a problem before its first byte, unless its

@@ -236,6 +236,9 @@ func TestALostWorkerIsReplaced(t *testing.T) {
 		if n := h.counter("fairlane_requeues_total", "worker"); n != 1 {
 			t.Errorf("%v went back", n)
 		}
+		if n := h.counter("fairlane_backend_retries_total", "gpu-a:8000,worker"); n != 1 {
+			t.Errorf("%v retries counted", n)
+		}
 	})
 }
 
@@ -295,6 +298,9 @@ func TestARefusedGrantGoesBack(t *testing.T) {
 		advance(900 * time.Millisecond)
 		if h.gpus[gpuA].most() != 8 {
 			t.Errorf("%d at once, as if the backend had to be filled anew", h.gpus[gpuA].most())
+		}
+		if n := h.counter("fairlane_backend_retries_total", "gpu-a:8000,worker"); n != h.counter("fairlane_requeues_total", "worker") || n == 0 {
+			t.Errorf("%v retries counted", n)
 		}
 		for _, c := range cs {
 			c.served(t)

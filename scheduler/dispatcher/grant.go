@@ -187,22 +187,25 @@ func (l *leader) grantRefused(id string, a *attempt, err error) {
 	}
 	l.cfg.Logger.Warn("a worker did not take a grant", slog.String("worker", a.worker.id), slog.Any("error", err))
 	a.worker.shun(time.Now())
-	l.requeue(it, "worker")
+	l.requeue(it, "worker", "worker")
 }
 
 // requeue takes an attempt back: nothing is charged, and the request returns to
-// its old place, unless its client is gone. False: it is.
-func (l *leader) requeue(it *item, reason string) bool {
+// its old place, unless its client is gone. retry says as what the next attempt is
+// counted; "": the backend only asked for a moment.
+func (l *leader) requeue(it *item, reason, retry string) {
 	if it.left {
 		l.dropAttempt(it)
 		l.forget(it)
-		return false
+		return
+	}
+	if retry != "" {
+		l.cfg.Metrics.retried(l.cfg.Pool, it.run.backend.URL(), retry)
 	}
 	l.ran(it, 0, false)
 	l.queue.Requeue(&it.req)
 	l.wait(it, true)
 	l.cfg.Metrics.requeued(l.cfg.Pool, reason)
-	return true
 }
 
 // dropAttempt takes an attempt back that did nothing, and the request out of the

@@ -112,7 +112,7 @@ func (l *leader) dropWorker(id string) {
 			l.lost(it)
 			continue
 		}
-		l.repeat(it, "worker", nil)
+		l.repeat(it, "worker", "worker", nil)
 	}
 }
 
