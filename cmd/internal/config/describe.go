@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"fairlane/proxy/identity"
 	"fairlane/proxy/policy"
 )
 
@@ -62,9 +63,30 @@ func (c *Config) describeNotes(out *printer) {
 	case c.Identity.KeyFile:
 		out.line(fmt.Sprintf("The key file holds %d keys.", n))
 	}
+	c.describeGaps(out)
 	for _, warning := range c.Warnings {
 		out.line("Warning: " + warning)
 	}
+}
+
+// describeGaps says whom a list of rules leaves out that the default list, which it
+// replaces, looks after.
+func (c *Config) describeGaps(out *printer) {
+	some := func(asks func(*policy.When) bool) bool {
+		return slices.ContainsFunc(c.Policy.Rules, func(r policy.Rule) bool { return asks(&r.When) })
+	}
+	if !some(func(w *policy.When) bool { return len(w.Task) > 0 }) {
+		out.line("No rule asks for a task, so the titles and tags of Open WebUI are served as their person's own requests, and count as such; " +
+			"a list of rules replaces the default one, which has them in the class background.")
+	}
+	if c.Identity.Anonymous == identity.AnonymousAllow && !some(asksForAnonymous) {
+		out.line("No rule asks for anonymous, so who has no name is served as who has one; " +
+			"a list of rules replaces the default one, which has {when: {anonymous: true}, class: background}.")
+	}
+}
+
+func asksForAnonymous(w *policy.When) bool {
+	return w.Anonymous != nil && *w.Anonymous || slices.Contains(w.AuthType, string(identity.AuthAnonymous))
 }
 
 func ruleName(r *policy.Rule) string {
