@@ -175,3 +175,39 @@ func TestAFailureThatWasNotHeard(t *testing.T) {
 		}
 	})
 }
+
+// TestANoticeTellsWhatWasTried: how many attempts there were, and where the last was.
+func TestANoticeTellsWhatWasTried(t *testing.T) {
+	for name, c := range map[string]struct {
+		event    scheduler.Event
+		attempts int
+	}{
+		"failed":  {scheduler.Event{Kind: scheduler.EventFault, Sent: true, Answered: true}, 3},
+		"final":   {scheduler.Event{Kind: scheduler.EventFault, Sent: true, Answered: true, Final: true}, 1},
+		"crashed": {scheduler.Event{Kind: scheduler.EventFault, Sent: true, Died: true}, 2},
+		"proxy":   {scheduler.Event{Kind: scheduler.EventNoProxy}, 3},
+	} {
+		direct(t, 8, 0, func(w *world) {
+			w.put("x", "a", 100)
+			for range c.attempts {
+				for _, s := range w.workers { // what has died is up again
+					w.tell(s.report())
+				}
+				w.pass()
+				s, r := w.attempt(t, "x")
+				w.happens(t, "x", c.event)
+				delete(s.running, attemptKey{"x", r.Grant.Fence})
+			}
+			if got := w.l.where([]string{"x"}); len(got) != 1 || got[0].Backend != "gpu-a:8000" || got[0].Attempts != c.attempts || got[0].Problem == nil {
+				t.Errorf("%s: got %+v", name, got)
+			}
+		})
+	}
+	direct(t, 8, 0, func(w *world) {
+		w.put("x", "a", 100)
+		w.l.expire(time.Now().Add(2 * time.Hour))
+		if got := w.l.where([]string{"x"}); len(got) != 1 || got[0].Backend != "" || got[0].Attempts != 0 {
+			t.Errorf("never tried: got %+v", got)
+		}
+	})
+}

@@ -228,7 +228,9 @@ func (l *leader) fault(it *item, ev *scheduler.Event, now time.Time) {
 			l.blame(it, backend, ev.Problem, now)
 		}
 		if ev.Final {
-			x.Attempts = l.cfg.Attempts
+			l.failed(it)
+			l.fail(it, ev.Problem)
+			return
 		}
 		l.repeat(it, "backend", "failed", ev.Problem)
 	}
@@ -239,6 +241,7 @@ func (l *leader) crashed(it *item, now time.Time) {
 	l.cfg.Logger.Error("a request was in flight at two deaths of a backend and is not tried again",
 		slog.String("pool", l.cfg.Pool), slog.String("call_id", it.entry.ID), slog.String("user_key", it.entry.User),
 		slog.String("model", it.entry.Model), slog.Int("input_tokens", it.entry.InputTokens))
+	l.failed(it)
 	l.cfg.Metrics.suspect(l.cfg.Pool)
 	l.list(it, now)
 	p := scheduler.Problemf(scheduler.CodeBackendCrashed, "the model server went down twice while it worked on this request; please change it before you try again")
@@ -248,13 +251,10 @@ func (l *leader) crashed(it *item, now time.Time) {
 
 // repeat gives a request another attempt, or ends it if it had enough of them.
 func (l *leader) repeat(it *item, reason, retry string, p *scheduler.Problem) {
-	x := l.trouble(it)
-	if x.Attempts++; x.Attempts < l.cfg.Attempts {
+	x := l.failed(it)
+	if x.Attempts < l.cfg.Attempts {
 		l.requeue(it, reason, retry)
 		return
-	}
-	if p == nil {
-		p = scheduler.Problemf(scheduler.CodeBackendFailed, "the request could not be served in %d attempts; please try again", x.Attempts)
 	}
 	l.fail(it, p)
 }
@@ -266,6 +266,9 @@ func (l *leader) fail(it *item, p *scheduler.Problem) {
 	if it.left {
 		l.forget(it)
 		return
+	}
+	if p == nil {
+		p = scheduler.Problemf(scheduler.CodeBackendFailed, "the request could not be served in %d attempts; please try again", l.past(it).Attempts)
 	}
 	l.tell(it, p)
 }

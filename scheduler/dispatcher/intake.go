@@ -200,6 +200,9 @@ func (l *leader) endQueued(it *item, p *scheduler.Problem) {
 // tell ends a request with a problem. A proxy that does not hear it asks.
 func (l *leader) tell(it *item, p *scheduler.Problem) {
 	n := &scheduler.Notice{ID: it.entry.ID, Kind: scheduler.NoticeEnded, Problem: p}
+	if x := l.past(it); x.Attempts > 0 {
+		n.Backend, n.Attempts = hostOf(x.Last), x.Attempts
+	}
 	l.notify(it, *n)
 	l.forget(it)
 	l.over.add(n.ID, tombstone{at: time.Now(), told: n})

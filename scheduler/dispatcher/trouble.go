@@ -6,6 +6,7 @@ import "fairlane/scheduler/capacity"
 // lies beside them.
 type trouble struct {
 	Attempts int               `json:"attempts,omitempty"` // that failed
+	Last     string            `json:"last,omitempty"`     // backend of the last of them
 	Deaths   int               `json:"deaths,omitempty"`   // of backends that had it in flight
 	avoid    *capacity.Backend // that failed it last; nil: none did
 }
@@ -17,6 +18,14 @@ func (l *leader) trouble(it *item) *trouble {
 		x = &trouble{}
 		l.troubles[it.entry.ID] = x
 	}
+	return x
+}
+
+// failed counts an attempt at a request that is in flight.
+func (l *leader) failed(it *item) *trouble {
+	x := l.trouble(it)
+	x.Attempts++
+	x.Last = it.run.backend.URL()
 	return x
 }
 
