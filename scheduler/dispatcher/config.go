@@ -86,6 +86,10 @@ type Config struct {
 	Beat     time.Duration // of workers and proxies; 0: 500 ms
 	Attempts int           // at most, before the client is told; 0: 3
 
+	// Up says why nobody can be heard at the moment, nil if somebody can. nil: one can
+	// always.
+	Up func() error
+
 	Metrics *Metrics // nil: nobody looks at them
 	Logger  *slog.Logger
 }

@@ -27,8 +27,8 @@
 // cancel and delete. While it is in doubt the leader does nothing and answers
 // nobody; who asks finds the next leader. So a process that was stopped and goes on
 // while another one leads does no harm, and its fences are older in any case. A
-// leader that stood still for a shorter time takes nobody's silence meanwhile for
-// death.
+// leader that stood still for a shorter time, or was cut off, takes nobody's silence
+// meanwhile for death.
 //
 // A new leader reads the stream, asks all workers what runs and adopts it, and
 // only then grants. Until it has read all it says nothing of any request: a proxy

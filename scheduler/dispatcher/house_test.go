@@ -43,6 +43,7 @@ type plan struct {
 	workers     int              // 0: one
 	share       []string
 	takeover    time.Duration
+	up          func() error
 }
 
 const gpuA, gpuB = "http://gpu-a:8000", "http://gpu-b:8000"
@@ -82,7 +83,7 @@ func build(t *testing.T, p plan) *house {
 	}
 	h.config = Config{
 		Pool: pool, Share: p.share, Policy: policy, Stream: h.stream, Bus: h.bus, Memory: h.memory,
-		Takeover: p.takeover, Metrics: metrics,
+		Takeover: p.takeover, Up: p.up, Metrics: metrics,
 	}
 	for range max(p.dispatchers, 1) {
 		h.addDispatcher()

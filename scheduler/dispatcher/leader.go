@@ -249,15 +249,18 @@ func (l *leader) tick(now time.Time) {
 	l.remember(now)
 }
 
-// awake finds out whether we stood still, and then takes nobody's silence in that
-// time for death.
+// awake finds out whether we stood still or were cut off, and then takes nobody's
+// silence in that time for death.
 func (l *leader) awake(now time.Time) {
 	gap := now.Sub(l.ticked)
 	l.ticked = now
-	if gap < sleepy {
+	deaf := l.cfg.Up != nil && l.cfg.Up() != nil
+	if gap < sleepy && !deaf {
 		return
 	}
-	l.cfg.Logger.Warn("the leader stood still", slog.String("pool", l.cfg.Pool), slog.Duration("gap", gap))
+	if gap >= sleepy {
+		l.cfg.Logger.Warn("the leader stood still", slog.String("pool", l.cfg.Pool), slog.Duration("gap", gap))
+	}
 	for _, w := range l.workers {
 		w.lastBeat = now
 	}

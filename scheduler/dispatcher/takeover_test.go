@@ -1,6 +1,8 @@
 package dispatcher
 
 import (
+	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,6 +193,44 @@ func TestALeaderThatStoodStillTakesNobodyForDead(t *testing.T) {
 			l.proxies["px"] = time.Now()
 		})
 		c.served(t)
+	})
+}
+
+// TestALeaderThatWasCutOffTakesNobodyForDead, but who stays silent afterwards is.
+func TestALeaderThatWasCutOffTakesNobodyForDead(t *testing.T) {
+	var down atomic.Bool
+	up := func() error {
+		if down.Load() {
+			return errors.New("no connection")
+		}
+		return nil
+	}
+	inHouse(t, plan{dispatchers: 2, workers: 2, up: up}, func(h *house) {
+		c := h.ask(wish{in: 10, out: 2500})
+		advance(time.Second)
+		hear := func(cut bool) {
+			for _, id := range []string{"w0", "w1", "px"} {
+				h.bus.sever(id, cut)
+			}
+			down.Store(cut)
+		}
+		hear(true)
+		advance(4 * time.Second)
+		hear(false)
+		h.bus.sever("w1", true)
+		stand := func() (workers, proxies, running int) {
+			h.look(func(l *leader) { workers, proxies, running = len(l.workers), len(l.proxies), l.class("normal").running })
+			return workers, proxies, running
+		}
+		if workers, proxies, running := stand(); workers != 2 || proxies != 1 || running != 1 {
+			t.Errorf("%d workers, %d proxies, %d running are left", workers, proxies, running)
+		}
+		advance(3 * time.Second)
+		if workers, proxies, _ := stand(); workers != 1 || proxies != 1 {
+			t.Errorf("%d workers, %d proxies are there", workers, proxies)
+		}
+		h.bus.sever("w1", false)
+		<-c.done
 	})
 }
 
