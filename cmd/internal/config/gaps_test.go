@@ -56,9 +56,9 @@ func TestReadmeExample(t *testing.T) {
 	member := identity.Identity{UserKey: "user:ann", Groups: []string{"support"}}
 	chore, nameless := member, identity.Identity{UserKey: "ip:192.0.2.1", Anonymous: true}
 	chore.Task = policy.TaskTitle
-	for want, id := range map[string]*identity.Identity{"vip": &member, "background": &chore, "background ": &nameless} {
+	for id, want := range map[*identity.Identity]string{&member: "vip", &chore: "background", &nameless: "background"} {
 		d, problem := p.Decide(id, &policy.Query{Endpoint: "chat", Sequences: 1})
-		if problem != nil || d.Class != strings.TrimSpace(want) {
+		if problem != nil || d.Class != want {
 			t.Errorf("%+v is %s, want %s: %v", id, d.Class, want, problem)
 		}
 	}
