@@ -107,7 +107,7 @@ func TestVIPGoesFirst(t *testing.T) {
 	}
 }
 
-// TestClientThatLeavesFreesItsSlot cancels one that runs and one that waits.
+// TestClientThatLeavesFreesItsSlot cancels one that waits, and then one that runs.
 func TestClientThatLeavesFreesItsSlot(t *testing.T) {
 	began, aborted := make(chan struct{}, 2), make(chan struct{}, 2)
 	m := newModel(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -118,30 +118,36 @@ func TestClientThatLeavesFreesItsSlot(t *testing.T) {
 	})
 	in := install(t, m.pool(1))
 	in.ready()
-	ctx, leave := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	for range 2 {
-		wg.Go(func() {
+	ask := func() (leave func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		left := make(chan struct{})
+		go func() {
+			defer close(left)
 			resp, err := client().Do(request(ctx, t, in.app.EdgeURL()+"/v1/chat/completions", chatOf("x")))
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("%v %v", resp, err)
 			}
-		})
+		}()
+		return func() { cancel(); <-left }
 	}
+	depth := func(n string) {
+		in.until(n+" wait", func() bool { return in.metric(`fairlane_queue_depth{class="background",pool="main"}`) == n })
+	}
+	runs := ask()
 	<-began
-	in.until("the other waits", func() bool { return in.metric(`fairlane_queue_depth{class="background",pool="main"}`) == "1" })
-	leave()
-	wg.Wait()
+	waits := ask()
+	depth("1")
+	waits()
+	depth("0")
+	runs()
 	<-aborted
-	in.until("nothing waits and nothing runs", func() bool {
-		return in.metric(`fairlane_queue_depth{class="background",pool="main"}`) == "0" && in.app.status().Pools[0].Backends[0].Running == 0
-	})
+	in.until("nothing runs", func() bool { return in.app.status().Pools[0].Backends[0].Running == 0 })
 	in.until("both are logged as cancelled", func() bool {
 		lines := in.lines("request")
 		return len(lines) == 2 && lines[0]["outcome"] == "cancelled" && lines[1]["outcome"] == "cancelled" && lines[0]["status"] == 499.0
 	})
 	if len(began) != 0 {
-		t.Error("the one that waited reached the backend after its client had left")
+		t.Error("the one that waited reached the backend")
 	}
 }
 
