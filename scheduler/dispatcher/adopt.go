@@ -18,7 +18,7 @@ func (l *leader) recognise(w *workerState, r *scheduler.Running, now time.Time) 
 	it := l.items[g.Entry.ID]
 	switch {
 	case it == nil:
-		if x, over := l.over.ids[g.Entry.ID]; over && !g.Fence.Newer(x.ended) {
+		if l.endTold(g) {
 			return false
 		}
 	case it.run != nil && it.run.fence == g.Fence:
@@ -38,13 +38,22 @@ func (l *leader) recognise(w *workerState, r *scheduler.Running, now time.Time) 
 	return true
 }
 
+// endTold reports whether the end of an attempt was told whose request is not here.
+func (l *leader) endTold(g *scheduler.Grant) bool {
+	if e, away := l.elsewhere[g.Entry.ID]; away {
+		return g.Fence == e.ended
+	}
+	x, over := l.over.ids[g.Entry.ID]
+	return over && !g.Fence.Newer(x.ended)
+}
+
 // adopt takes over an attempt that runs already.
 func (l *leader) adopt(w *workerState, r *scheduler.Running, now time.Time) {
 	it := l.lift(&r.Grant)
 	l.note(it.entry.Proxy, now)
 	backend := l.capacity.Backend(r.Grant.Backend)
 	if backend == nil { // it was removed: what runs there ends without us
-		l.leaveTo(it, now)
+		l.leaveTo(it, r.Grant.Fence, now)
 		return
 	}
 	l.items[it.entry.ID] = it
@@ -73,7 +82,11 @@ func (l *leader) lift(g *scheduler.Grant) *item {
 	case it == nil:
 		e := g.Entry
 		x, over := l.over.ids[id]
-		it = &item{entry: &e, seq: l.elsewhere[id].seq, ended: x.ended, left: over}
+		away := l.elsewhere[id]
+		if x.ended.Newer(away.ended) {
+			away.ended = x.ended
+		}
+		it = &item{entry: &e, seq: away.seq, ended: away.ended, left: over}
 		delete(l.elsewhere, id)
 	case it.run != nil:
 		l.cancelAttempt(it.run.worker, id, it.run.fence)

@@ -16,10 +16,12 @@
 // Three kinds of memory keep it whole whatever order things come in. The end of an
 // attempt is known by its fence, so that one that is told twice counts once. The
 // id of a request that is over is kept for a minute: its entry may come after its
-// cancel, its report again. And a request whose answer runs on an attempt that is
-// not ours (its worker has not told us yet, or its backend was removed) is
-// elsewhere: it keeps its place in the stream, and neither waits nor is granted,
-// until its attempt is adopted, ends, or is silent for a minute.
+// cancel, its report again, its proxy may not have heard how it ended. An attempt at
+// it that turns out to run still is adopted for the room that it takes, and is the
+// last. And a request whose answer runs on an attempt that is not ours (its worker has
+// not told us yet, or its backend was removed) is elsewhere: it keeps its place in
+// the stream, and neither waits nor is granted, until that attempt is adopted, ends,
+// or is silent for a minute.
 //
 // # The lease
 //
@@ -31,7 +33,7 @@
 // meanwhile for death.
 //
 // A new leader reads the stream, asks all workers what runs and adopts it, and
-// only then grants. Until it has read all it says nothing of any request: a proxy
+// only then grants, or ends what waited for too long. Until it has read all it says nothing of any request: a proxy
 // that hears twice that its call is unknown publishes it again. Every 5 s, and when
 // it stops in order, a leader saves what its successor would have to learn anew:
 // debts, expected outputs, what the backends showed, and what requests went
