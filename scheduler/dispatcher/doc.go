@@ -32,12 +32,12 @@
 // leader that stood still for a shorter time, or was cut off, takes nobody's silence
 // meanwhile for death.
 //
-// A new leader reads the stream, asks all workers what runs and adopts it, and
-// only then grants, or ends what waited for too long. Until it has read all it says nothing of any request: a proxy
-// that hears twice that its call is unknown publishes it again. Every 5 s, and when
-// it stops in order, a leader saves what its successor would have to learn anew:
-// debts, expected outputs, what the backends showed, and what requests went
-// through. Nothing in it is needed.
+// A new leader reads the stream, asks all workers what runs and adopts it, and only
+// then grants, or ends what waited for too long. Until it has read all it says
+// nothing of any request: a proxy that hears twice that its call is unknown
+// publishes it again. Every 5 s, and when it stops in order, a leader saves what its
+// successor would have to learn anew: debts, expected outputs, what the backends
+// showed, and what requests went through. Nothing in it is needed.
 //
 // # Attempts
 //
