@@ -79,7 +79,8 @@ const (
 )
 
 // Frame is a piece of an answer on its way from worker to proxy. Seq counts
-// the frames of an attempt from 0; a gap means that one was lost.
+// the frames of an attempt from 0; a gap means that one was lost. A beat has the
+// number of the frame that follows it: to lose a beat is no loss.
 type Frame struct {
 	ID     string
 	Fence  Fence

@@ -93,7 +93,7 @@ func (c *call) quiet(now time.Time) (string, bool) {
 		return "", false
 	case c.begun:
 		return "", false
-	case c.worker == "" && now.After(c.sub.Entry.Deadline.Add(overdue)):
+	case c.worker == "" && c.pastLocked(overdue):
 		p := scheduler.Problemf(scheduler.CodeQueueTimeout, "the request waited past its deadline; please try again later")
 		p.NoRetry = true
 		c.failLocked(p)

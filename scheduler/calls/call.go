@@ -150,13 +150,31 @@ func (c *call) frame(f *scheduler.Frame) bool {
 		return false
 	}
 	c.heardLocked()
-	if f.Seq != c.seq {
-		c.failLocked(scheduler.Problemf(scheduler.CodeAnswerLost, "a part of the answer was lost on the way; please try again"))
+	switch {
+	case f.Seq != c.seq:
+		c.gapLocked()
 		return true
+	case f.Type != scheduler.FrameBeat: // which tells the next one's number
+		c.seq++
 	}
-	c.seq++
 	c.takeLocked(f)
 	return true
+}
+
+// gapLocked deals with the loss of a frame. While the client saw nothing another
+// attempt may answer, if there is time to wait for it.
+func (c *call) gapLocked() {
+	if c.begun || c.pastLocked(0) {
+		c.failLocked(scheduler.Problemf(scheduler.CodeAnswerLost, "a part of the answer was lost on the way; please try again"))
+		return
+	}
+	c.againLocked("the beginning of its answer was lost")
+}
+
+// pastLocked reports whether the call's deadline passed, and as much time again.
+func (c *call) pastLocked(more time.Duration) bool {
+	deadline := c.sub.Entry.Deadline
+	return !deadline.IsZero() && time.Since(deadline) > more
 }
 
 func (c *call) takeLocked(f *scheduler.Frame) {

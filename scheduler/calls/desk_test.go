@@ -172,8 +172,15 @@ func TestAnswerComesInOrder(t *testing.T) {
 		if h := shake(t, d, "r1", "w1", 1); h.Verdict != scheduler.Go || string(h.Body) != "prompt" {
 			t.Fatalf("handover = %+v, want go with the body", h)
 		}
-		for i, typ := range []scheduler.FrameType{scheduler.FrameHead, scheduler.FrameData, scheduler.FrameBeat, scheduler.FrameEnd} {
-			if err := d.Frame(frame(typ, 1, uint32(i))); err != nil {
+		for _, f := range []*scheduler.Frame{
+			frame(scheduler.FrameBeat, 1, 0),
+			frame(scheduler.FrameHead, 1, 0),
+			frame(scheduler.FrameData, 1, 1),
+			frame(scheduler.FrameBeat, 1, 2), // it takes no number: one more or less makes no gap
+			frame(scheduler.FrameBeat, 1, 2),
+			frame(scheduler.FrameEnd, 1, 2),
+		} {
+			if err := d.Frame(f); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -85,3 +85,55 @@ func TestAPublishEndsWithItsCall(t *testing.T) {
 		}
 	})
 }
+
+// TestALostBeginningIsAnsweredByAnotherAttempt: the client saw nothing of it.
+func TestALostBeginningIsAnsweredByAnotherAttempt(t *testing.T) {
+	for name, typ := range map[string]scheduler.FrameType{"data": scheduler.FrameData, "a beat": scheduler.FrameBeat, "the end": scheduler.FrameEnd} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &peers{}
+				d, c := open(t, p)
+				shake(t, d, "r1", "w1", 1)
+				next(t, c)
+				if err := d.Frame(frame(typ, 1, 1)); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if cancelled, _, published := p.snapshot(); cancelled != "w1:r1/1" || published != "r1 r2" {
+					t.Errorf("cancelled %q, published %q", cancelled, published)
+				}
+				if v := shake(t, d, "r1", "w1", 2).Verdict; v != scheduler.Gone {
+					t.Errorf("the old id: %s", v)
+				}
+				shake(t, d, "r2", "w1", 3)
+				for i, typ := range []scheduler.FrameType{scheduler.FrameHead, scheduler.FrameEnd} {
+					f := frame(typ, 3, uint32(i))
+					f.ID = "r2"
+					if err := d.Frame(f); err != nil {
+						t.Fatal(err)
+					}
+				}
+				next(t, c)
+				if ev := next(t, c); ev.Kind != scheduler.CallEnd {
+					t.Errorf("got %+v", ev)
+				}
+			})
+		})
+	}
+}
+
+// TestALostBeginningPastTheDeadlineIsTheEnd: nobody may wait any longer.
+func TestALostBeginningPastTheDeadlineIsTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, c := open(t, &peers{known: map[string]scheduler.Notice{"r1": {ID: "r1", Kind: scheduler.NoticeGranted}}})
+		shake(t, d, "r1", "w1", 1)
+		next(t, c)
+		<-time.After(61 * time.Second)
+		if err := d.Frame(frame(scheduler.FrameData, 1, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if ev := next(t, c); ev.Problem == nil || ev.Problem.Code != scheduler.CodeAnswerLost {
+			t.Errorf("got %+v", ev)
+		}
+	})
+}

@@ -14,7 +14,7 @@ import (
 const (
 	handshakePatience = 2 * time.Second
 	lookPatience      = 2 * time.Second // as long as the backend's own look takes
-	beatAfter         = time.Second     // of silence towards the proxy
+	beatAfter         = pingEvery / 2   // of silence towards the proxy; its beats come with the pings
 )
 
 // Why an attempt was cut off.

@@ -13,7 +13,9 @@ import (
 // errFrameLost marks a frame that did not leave.
 var errFrameLost = errors.New("a frame could not be sent")
 
-// frames numbers what goes to the proxy. Beats come from another goroutine.
+// frames numbers what goes to the proxy. Beats come from another goroutine, and
+// have the number of the frame that follows: no answer breaks because one is lost.
+// What could not be sent leaves no gap either.
 type frames struct {
 	a   *attempt
 	mu  sync.Mutex
@@ -30,10 +32,12 @@ func (f *frames) send(fr *scheduler.Frame) error {
 		return nil // a beat that comes too late
 	}
 	fr.ID, fr.Fence, fr.Worker, fr.Seq = f.a.grant.Entry.ID, f.a.grant.Fence, f.a.w.cfg.ID, f.seq
-	f.seq++
 	f.end = fr.Type == scheduler.FrameEnd || fr.Type == scheduler.FrameErr
 	f.a.lastFrame.Store(time.Now().UnixNano())
 	err := f.a.proxy.Frame(fr)
+	if err == nil && fr.Type != scheduler.FrameBeat {
+		f.seq++
+	}
 	if err != nil && !errors.Is(err, scheduler.ErrUnknownCall) {
 		return fmt.Errorf("%w: %w", errFrameLost, err)
 	}

@@ -200,7 +200,7 @@ func TestAStreamThatDoesNotEndWellIsAnError(t *testing.T) {
 				if diff := cmp.Diff(opened+tc.want, story); diff != "" {
 					t.Error(diff)
 				}
-				if ev.Kind != scheduler.EventEnd || ev.Outcome != scheduler.Failed || ev.Died != tc.died || !ev.Sent {
+				if ev.Kind != scheduler.EventEnd || ev.Outcome != scheduler.Failed || ev.Died != tc.died || !ev.Sent || ev.Answered != strings.HasSuffix(tc.want, "end failed") {
 					t.Errorf("got %+v", ev)
 				}
 				if end := h.proxy.ending(ev.Fence); end.Usage != ev.Usage || end.Cost < 9.3 {
@@ -218,7 +218,7 @@ func TestABackendThatDiesInAStream(t *testing.T) {
 			h.engine.answer = then(sse(textChunk), after(time.Second), sse(name), func(http.ResponseWriter, *http.Request) { h.net.die() })
 			g := h.grant(nil)
 			ev := <-h.leader.ended
-			if ev.Kind != scheduler.EventEnd || ev.Outcome != scheduler.Failed || !ev.Died {
+			if ev.Kind != scheduler.EventEnd || ev.Outcome != scheduler.Failed || !ev.Died || ev.Answered {
 				t.Errorf("got %+v", ev)
 			}
 			if story := h.proxy.story(g.Fence); !strings.HasSuffix(story, "\n"+last) {
@@ -324,6 +324,42 @@ func TestASilentAttemptBeats(t *testing.T) {
 		_, story := h.serve(then(after(2500*time.Millisecond), sse(textChunk), after(2*time.Second), sse(done)), nil)
 		if !strings.HasPrefix(story, "beat\n") || strings.Count(story, "beat") < 3 || !strings.HasSuffix(story, "end completed") {
 			t.Error(story)
+		}
+	})
+}
+
+// A blip of the network takes beats, or a frame: what follows has no gap.
+func TestWhatIsLostLeavesNoGap(t *testing.T) {
+	for lost, want := range map[scheduler.FrameType]string{scheduler.FrameBeat: "end completed", scheduler.FrameData: "err answer_lost lost"} {
+		synctest.Test(t, func(t *testing.T) {
+			h := build(t, nil)
+			h.proxy.take = func(f *scheduler.Frame) error {
+				if f.Type == lost {
+					return scheduler.ErrNoResponder
+				}
+				return nil
+			}
+			_, story := h.serve(then(after(2500*time.Millisecond), sse(textChunk), after(2500*time.Millisecond), sse(done)), nil)
+			if !strings.HasSuffix(story, want) || strings.Count(story, "beat") < 2 {
+				t.Error(story)
+			}
+		})
+	}
+}
+
+// Of an attempt that is silent its proxy hears at least every second and a half, so
+// that it may miss one beat.
+func TestASilentAttemptBeatsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, nil)
+		last, longest := time.Now(), time.Duration(0)
+		h.proxy.take = func(*scheduler.Frame) error {
+			longest, last = max(longest, time.Since(last)), time.Now()
+			return nil
+		}
+		h.serve(then(after(time.Millisecond), sse(textChunk), after(4600*time.Millisecond), sse(textChunk), after(4900*time.Millisecond), sse(done)), nil)
+		if longest > 1500*time.Millisecond {
+			t.Errorf("nothing for %s", longest)
 		}
 	})
 }
