@@ -9,8 +9,8 @@ import (
 	"fairlane/scheduler"
 )
 
-// reportPatience bounds one try to reach a leader.
-const reportPatience = 2 * time.Second
+// goodbyePatience bounds the last report.
+const goodbyePatience = 2 * time.Second
 
 // reporter tells one pool's dispatcher what happens. Events wait in order until
 // a leader acknowledged them; a progress that is overtaken by another is dropped.
@@ -64,7 +64,7 @@ func (r *reporter) leave() {
 	r.leaving = true
 	r.mu.Unlock()
 	r.poke()
-	timer := time.NewTimer(reportPatience)
+	timer := time.NewTimer(goodbyePatience)
 	defer timer.Stop()
 	select {
 	case <-r.left:
@@ -138,8 +138,10 @@ func (r *reporter) send(ctx context.Context) (last bool) {
 	}
 }
 
+// tell is one try to reach a leader. There is no beat while it waits, so it waits
+// for one beat at most: who loses an answer must not seem dead.
 func (r *reporter) tell(ctx context.Context, report *scheduler.Report) error {
-	ctx, cancel := context.WithTimeout(ctx, reportPatience)
+	ctx, cancel := context.WithTimeout(ctx, r.w.cfg.Beat)
 	defer cancel()
 	r.mayAbort(cancel)
 	defer r.mayAbort(nil)
@@ -173,7 +175,7 @@ func (r *reporter) next() (*scheduler.Report, bool) {
 // attempts that the events are about.
 func (r *reporter) unsent(ctx context.Context, report *scheduler.Report, err error) bool {
 	r.w.cfg.Logger.DebugContext(ctx, "no dispatcher heard the report", slog.String("pool", r.pool), slog.Any("error", err))
-	keep := report.Events[:0]
+	keep := make([]scheduler.Event, 0, len(report.Events)) // who was told may be reading still
 	for _, ev := range report.Events {
 		if ev.Kind != scheduler.EventProgress {
 			keep = append(keep, ev)
@@ -183,7 +185,7 @@ func (r *reporter) unsent(ctx context.Context, report *scheduler.Report, err err
 	r.events = append(keep, r.events...)
 	r.beatDue = true
 	r.mu.Unlock()
-	timer := time.NewTimer(100 * time.Millisecond)
+	timer := time.NewTimer(r.w.cfg.Beat / 5)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -41,6 +41,55 @@ func TestAMusterReachesTheNewLeader(t *testing.T) {
 	})
 }
 
+// A leader gives up a worker of which it hears nothing for three and a half beats.
+func TestLostAnswersDoNotSilenceTheBeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, nil)
+		last, longest, n := time.Now(), time.Duration(0), 0
+		h.leader.set(func(l *leader) {
+			l.away = func(ctx context.Context, r *scheduler.Report) error {
+				if n++; n%3 != 0 { // two of three are lost on their way, or their answers are
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				if r.Beat != nil {
+					longest, last = max(longest, time.Since(last)), time.Now()
+				}
+				return nil
+			}
+		})
+		<-time.After(30 * time.Second)
+		h.leader.set(func(l *leader) { l.away = nil })
+		if longest == 0 || longest > 1750*time.Millisecond {
+			t.Errorf("no beat for %s", longest)
+		}
+	})
+}
+
+// TestAReportIsTheLeadersOnceItIsTold although it is told again.
+func TestAReportIsTheLeadersOnceItIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, nil)
+		h.engine.answer = then(sse(textChunk), after(400*time.Millisecond), sse(done))
+		var kept []*scheduler.Report
+		h.leader.set(func(l *leader) {
+			l.away = func(ctx context.Context, r *scheduler.Report) error {
+				if len(r.Events) == 0 || r.Events[0].Kind != scheduler.EventProgress {
+					return nil
+				}
+				kept = append(kept, r)
+				<-ctx.Done()
+				return ctx.Err()
+			}
+		})
+		h.grant(nil)
+		<-h.leader.ended
+		if len(kept) != 1 || len(kept[0].Events) != 1 || kept[0].Events[0].Kind != scheduler.EventProgress {
+			t.Errorf("its events are others now: %+v", kept)
+		}
+	})
+}
+
 func TestTheBeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := build(t, nil)
@@ -255,7 +304,7 @@ func TestStartAndStopTwice(t *testing.T) {
 		h.leader.set(func(l *leader) { l.away = notLeader })
 		began := time.Now()
 		h.w.Stop() // nobody hears the end
-		if d := time.Since(began); d != reportPatience {
+		if d := time.Since(began); d != goodbyePatience {
 			t.Errorf("it took %v", d)
 		}
 		h.leader.set(func(l *leader) { l.away = nil })
