@@ -12,7 +12,9 @@ import (
 )
 
 const (
-	handshakePatience = 2 * time.Second
+	// handshakePatience is for the answer and a large body, over a slow network too.
+	// The bus has a patience of its own with each answer and each part of a body.
+	handshakePatience = time.Minute
 	lookPatience      = 2 * time.Second // as long as the backend's own look takes
 	beatAfter         = pingEvery / 2   // of silence towards the proxy; its beats come with the pings
 )

@@ -57,6 +57,24 @@ func TestTheHandshakeDecides(t *testing.T) {
 	}
 }
 
+// TestALargeBodyHasTime to come over a slow network.
+func TestALargeBodyHasTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, nil)
+		h.proxy.shake = func(ctx context.Context, hs scheduler.Handshake) (*scheduler.Handover, error) {
+			select {
+			case <-time.After(40 * time.Second):
+				return goAhead(ctx, hs)
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		if ev, _ := h.serve(sse(done), nil); ev.Outcome != scheduler.Completed {
+			t.Errorf("got %+v", ev)
+		}
+	})
+}
+
 func TestTheHandshakeSaysWhoAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := build(t, nil)
