@@ -60,8 +60,7 @@ func (c *call) pop() (scheduler.CallEvent, bool) {
 		return ev, false
 	}
 	if n := len(ev.Data); n > 0 {
-		c.bytes -= n
-		c.desk.buffered.Add(int64(-n))
+		c.takenLocked(n)
 	}
 	return ev, true
 }
@@ -88,7 +87,7 @@ func (c *call) endLocked(ev scheduler.CallEvent) {
 func (c *call) closeLocked() {
 	c.over = true
 	c.unpublish()
-	c.desk.remove(c.id)
+	c.desk.remove(c)
 }
 
 // failLocked ends the call with a problem and stops the attempt that runs.
@@ -109,8 +108,7 @@ func (c *call) fail(p *scheduler.Problem) {
 func (c *call) Cancel() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.desk.buffered.Add(int64(-c.bytes))
-	c.events, c.bytes = events{}, 0
+	c.dropLocked()
 	if c.over {
 		return
 	}
@@ -190,21 +188,6 @@ func (c *call) takeLocked(f *scheduler.Frame) {
 		c.endLocked(scheduler.CallEvent{Kind: scheduler.CallProblem, Problem: f.Problem, End: f.End})
 	case scheduler.FrameBeat:
 	}
-}
-
-func (c *call) dataLocked(data []byte) {
-	c.begun = true
-	if c.bytes+len(data) > c.desk.cfg.MaxBuffer || c.desk.buffered.Load()+int64(len(data)) > c.desk.cfg.MaxTotal {
-		c.failLocked(scheduler.Problemf(scheduler.CodeOverloaded, "the answer was read too slowly: %d bytes were waiting for this client", c.bytes))
-		return
-	}
-	c.bytes += len(data)
-	c.desk.buffered.Add(int64(len(data)))
-	if last := c.events.last(); last != nil && last.Kind == scheduler.CallData && len(last.Data)+len(data) <= maxPiece {
-		last.Data = append(last.Data, data...) // the client is slower than its answer
-		return
-	}
-	c.pushLocked(scheduler.CallEvent{Kind: scheduler.CallData, Data: data})
 }
 
 // notice takes what the dispatcher says.

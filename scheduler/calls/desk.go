@@ -28,8 +28,8 @@ type Config struct {
 	Streams   map[string]Publisher // by pool
 	Bus       Bus
 	Beat      time.Duration // 0: 500 ms
-	MaxBuffer int           // bytes of an answer that wait for one client; 0: 8 MB
-	MaxTotal  int64         // the same over all; 0: 256 MB
+	MaxBuffer int           // bytes of a stream that wait for one client; 0: 8 MB
+	MaxTotal  int64         // bytes that wait for all of them; 0: 256 MB
 	Logger    *slog.Logger
 }
 
@@ -55,9 +55,12 @@ type Desk struct {
 	cfg      Config
 	buffered atomic.Int64 // bytes that wait for clients, over all calls
 
-	mu    sync.RWMutex
-	calls map[string]*call
-	led   map[string]bool // pools whose dispatcher has heard a beat
+	mu     sync.RWMutex
+	calls  map[string]*call
+	unread map[*call]bool  // of those that are over, whose bytes still wait
+	led    map[string]bool // pools whose dispatcher has heard a beat
+
+	relief sync.Mutex // one at a time sees to it that not too much waits
 
 	background background
 
@@ -71,7 +74,7 @@ var _ scheduler.Proxy = (*Desk)(nil)
 // New makes a desk.
 func New(cfg Config) *Desk {
 	cfg = cfg.withDefaults()
-	return &Desk{cfg: cfg, calls: map[string]*call{}, led: map[string]bool{}, background: background{log: cfg.Logger}}
+	return &Desk{cfg: cfg, calls: map[string]*call{}, unread: map[*call]bool{}, led: map[string]bool{}, background: background{log: cfg.Logger}}
 }
 
 // ID is the proxy's, as entries carry it.
@@ -160,10 +163,21 @@ func (d *Desk) get(id string) *call {
 	return d.calls[id]
 }
 
-func (d *Desk) remove(id string) {
+// remove takes a call that is over, whose lock is held.
+func (d *Desk) remove(c *call) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.calls, id)
+	delete(d.calls, c.id)
+	if c.bytes > 0 {
+		d.unread[c] = true
+	}
+}
+
+// read forgets a call that was over, of which nothing waits any more.
+func (d *Desk) read(c *call) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.unread, c)
 }
 
 // rename gives a call a new id: the old one is gone for whoever asks.

@@ -122,7 +122,7 @@ func open(t *testing.T, p *peers) (*Desk, scheduler.Call) {
 	d.Start(t.Context())
 	t.Cleanup(d.Stop)
 	c, err := d.Submit(t.Context(), &scheduler.Submission{
-		Entry: scheduler.Entry{Pool: "main", Deadline: time.Now().Add(time.Minute)}, Body: []byte("prompt"),
+		Entry: scheduler.Entry{Pool: "main", Stream: true, Deadline: time.Now().Add(time.Minute)}, Body: []byte("prompt"),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -12,13 +12,17 @@
 // So of any number of attempts, by any number of leaders, at most one answers.
 //
 // A call belongs to the goroutine that serves its client ([Call.Next]); frames
-// and notices only append to its buffer and never block. The buffer is bounded
-// by MaxBuffer bytes a call and MaxTotal over all calls: a client that reads
-// slower than its answer comes is cut off, because slowing the backend's reader
-// would free nothing on the GPU.
+// and notices only append to its buffer and never block, because slowing the
+// backend's reader would free nothing on the GPU. A stream whose client reads
+// slower than it comes, by more than MaxBuffer bytes, is cut off. An answer that
+// is no stream was generated whole, so it may wait as a whole. What waits over all
+// calls is bounded by MaxTotal: whoever holds the most is cut off, not whoever
+// sends the byte that is too much.
 //
 // Nothing hangs: the desk beats to every dispatcher; a call of which nothing was
 // heard for three beats is asked after, and, unknown twice, is published again
-// under a new id (the old one answers gone from then on). A call whose answer
-// has begun and which hears nothing for six beats ends in an error.
+// under a new id (the old one answers gone from then on). So is a call that lost
+// the beginning of its answer. While a publish is under way nobody is asked: its
+// entry may be on its way. A call whose answer has begun and which hears nothing
+// for six beats ends in an error.
 package calls

@@ -21,6 +21,9 @@ func (d *Desk) Handshake(_ context.Context, h scheduler.Handshake) (*scheduler.H
 func (d *Desk) Frame(f *scheduler.Frame) error {
 	c := d.get(f.ID)
 	if c != nil && c.frame(f) {
+		if d.buffered.Load() > d.cfg.MaxTotal {
+			d.relieve()
+		}
 		return nil
 	}
 	if f.Type != scheduler.FrameEnd && f.Type != scheduler.FrameErr {
