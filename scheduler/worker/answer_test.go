@@ -126,13 +126,13 @@ func TestAHugeAnswerThatBreaksIsNotWhole(t *testing.T) {
 
 // fault is what matters of an attempt that may be repeated.
 type fault struct {
-	Kind                       scheduler.EventKind
-	Sent, Died, Refused, Final bool
-	Code                       scheduler.Code
+	Kind                                 scheduler.EventKind
+	Sent, Died, Refused, Final, Answered bool
+	Code                                 scheduler.Code
 }
 
 func faultOf(ev scheduler.Event) fault {
-	f := fault{Kind: ev.Kind, Sent: ev.Sent, Died: ev.Died, Refused: ev.Refused, Final: ev.Final}
+	f := fault{Kind: ev.Kind, Sent: ev.Sent, Died: ev.Died, Refused: ev.Refused, Final: ev.Final, Answered: ev.Answered}
 	if ev.Problem != nil {
 		f.Code = ev.Problem.Code
 	}
@@ -143,13 +143,18 @@ func TestWhatGoesWrongBeforeTheFirstByte(t *testing.T) {
 	again := fault{Kind: scheduler.EventFault, Sent: true, Code: scheduler.CodeBackendFailed}
 	died := again
 	died.Died = true
+	answered := again
+	answered.Answered = true
 	for _, tc := range []struct {
 		name   string
 		answer http.HandlerFunc
 		health int // from then on
 		want   fault
 	}{
-		{"500", says(500, `{"error":{}}`), 0, again},
+		{"500", says(500, `{"error":{}}`), 0, answered},
+		{"a long 500", says(500, `{"error":{"message":"`+strings.Repeat("x", 2*maxErrors)+`"}}`), 0, answered},
+		{"a 500 of somebody between", says(500, "Internal Server Error"), 0, again},
+		{"much of nothing", says(500, strings.Repeat(" ", maxErrors)), 0, again},
 		{"502 of somebody between", says(502, "<html>"), 0, again},
 		{"a dead engine", says(500, engineDied), 503, died},
 		{"a dead engine whose health is late", says(500, engineDied), 0, died},
@@ -292,7 +297,7 @@ func TestTimeouts(t *testing.T) {
 			for range 20 {
 				then(sse(textChunk), after(4*time.Second))(w, r)
 			}
-		}, time.Minute, fault{Kind: scheduler.EventEnd, Sent: true}, "err backend_timeout failed"},
+		}, time.Minute, fault{Kind: scheduler.EventEnd, Sent: true, Answered: true}, "err backend_timeout failed"},
 		{"a whole answer has time", false, then(after(50*time.Second), says(200, completion)), 50 * time.Second, fault{Kind: scheduler.EventEnd, Sent: true}, "end completed"},
 		{"but not for ever", false, silence, time.Minute, late, ""},
 		{"nor in its middle", false, then(says(200, "{"), silence), time.Minute, late, ""},

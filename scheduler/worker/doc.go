@@ -18,10 +18,13 @@
 //
 // What counts as a backend's death, which its dispatcher holds against the
 // request, is a connection that broke with the request on it while the backend's
-// health, asked at once, is bad, or an engine that says so itself. No connection,
-// a kept one that was closed already, and a 503 are none: the request was not
-// taken. What breaks on our side, a worker that stops or a frame that does not
-// leave, is lost, not failed: the backend is not to blame.
+// health, asked at once, is bad, or an engine that says so itself. No
+// connection, a kept one that was closed already, and a 503 are none: the
+// request was not taken. An error that the backend answers while it is well, in
+// its place or in a stream, is the request's own until others meet it
+// ([scheduler.Event] Answered), and so is an answer that goes on for too long.
+// What breaks on our side, a worker that stops or a frame that does not leave,
+// is lost, not failed: the backend is not to blame.
 //
 // The answer's bytes pass as they are, but for what [openai.StreamFilter] says.
 package worker

@@ -93,7 +93,8 @@ func (a *attempt) brokenOff(err error, u scheduler.Usage) scheduler.Event {
 	p, outcome := a.why(err, cause)
 	a.out.last(&scheduler.Frame{Type: scheduler.FrameErr, Problem: p, End: a.ending(u, outcome)})
 	died := outcome == scheduler.Failed && cause == nil && !a.look().Up
-	return scheduler.Event{Kind: scheduler.EventEnd, Sent: true, Usage: u, Generated: u.Output, Outcome: outcome, Died: died}
+	long := errors.Is(cause, errTotal) // it answered to the last, but too much
+	return scheduler.Event{Kind: scheduler.EventEnd, Sent: true, Usage: u, Generated: u.Output, Outcome: outcome, Died: died, Answered: long}
 }
 
 // why tells the client what broke an answer off. What is not the backend's

@@ -29,7 +29,9 @@ func (a *attempt) serverError(resp *http.Response) scheduler.Event {
 		a.look()
 		return a.faulted(true, a.failure("its engine died"))
 	case resp.StatusCode != http.StatusServiceUnavailable:
-		return a.faulted(false, a.failure(fmt.Sprintf("it answered %d%s", resp.StatusCode, a.reason(resp.StatusCode, body))))
+		ev := a.faulted(false, a.failure(fmt.Sprintf("it answered %d%s", resp.StatusCode, a.reason(resp.StatusCode, body))))
+		ev.Answered = isObject(body)
+		return ev
 	case a.look().Up:
 		return scheduler.Event{Kind: scheduler.EventBusy}
 	default:
@@ -37,9 +39,16 @@ func (a *attempt) serverError(resp *http.Response) scheduler.Event {
 	}
 }
 
+// isObject tells a backend's own error from the page of somebody between. Of a
+// long one the end was not read.
+func isObject(body []byte) bool {
+	trimmed := bytes.TrimSpace(body)
+	return enclosed(trimmed, '{', '}') || len(body) == maxErrors && bytes.HasPrefix(trimmed, []byte("{"))
+}
+
 // reason is what the backend says of its error, in one line without its address.
 func (a *attempt) reason(status int, body []byte) string {
-	if !openai.IsError(openai.ShapeOpenAI, body) {
+	if !isObject(body) || !openai.IsError(openai.ShapeOpenAI, body) {
 		return ""
 	}
 	said := openai.ErrorOf(openai.ShapeOpenAI, status, body).Message
@@ -57,5 +66,6 @@ func (a *attempt) note(ev *scheduler.Event) {
 		return
 	}
 	a.w.cfg.Logger.Debug("an attempt failed", slog.String("pool", a.grant.Entry.Pool), slog.String("call_id", ev.ID),
-		slog.String("backend", ev.Backend), slog.Int("attempt", a.grant.Try), slog.String("code", string(ev.Problem.Code)))
+		slog.String("backend", ev.Backend), slog.Int("attempt", a.grant.Try),
+		slog.String("code", string(ev.Problem.Code)), slog.Bool("answered", ev.Answered))
 }

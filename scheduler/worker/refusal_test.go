@@ -24,6 +24,7 @@ func TestTheReasonOfAnErrorIsTold(t *testing.T) {
 		{"none", `{"error":{}}`, ""},
 		{"no object", `{"error":"Unauthorized"}`, ""},
 		{"a page", `<html>gpu:8000</html>`, ""},
+		{"an object, and something behind it", `{"error":{"message":"no"}} no`, ""},
 		{"nothing", ``, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

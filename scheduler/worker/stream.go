@@ -122,6 +122,7 @@ func (s *stream) end() scheduler.Event {
 	case s.filter.Failed():
 		ev := s.a.finish(s.usage(), scheduler.Failed)
 		ev.Died = !s.a.look().Up
+		ev.Answered = !ev.Died
 		return ev
 	case s.filter.Finished():
 		return s.a.finish(s.usage(), scheduler.Completed)
