@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -26,6 +27,8 @@ func (a *attempt) answer(resp *http.Response, h *scheduler.Handover, idle time.D
 	switch {
 	case resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented:
 		return a.serverError(resp)
+	case resp.StatusCode < http.StatusBadRequest && resp.StatusCode != http.StatusOK:
+		return a.faulted(false, a.failure(fmt.Sprintf("it answered %d, which is no answer to this", resp.StatusCode)))
 	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
 		p := scheduler.Problemf(scheduler.CodeBackendFailed, "the model server refused fairlane's credential (%d); the administrator has to set pools[].backends[].api_key", resp.StatusCode)
 		return scheduler.Event{Kind: scheduler.EventFault, Problem: p}

@@ -2,7 +2,9 @@ package worker
 
 import (
 	"bytes"
+	"io"
 	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -42,6 +44,46 @@ func TestTheReasonOfAnErrorIsTold(t *testing.T) {
 					t.Errorf("logged %q", s)
 				}
 			})
+		})
+	}
+}
+
+// What the backend refuses is its own word, whatever it looks like: the edge knows
+// the API that was called.
+func TestA4xxPassesAsItIs(t *testing.T) {
+	for _, tc := range []struct{ contentType, body string }{
+		{"application/json", `{"detail":"Not Found"}`},
+		{"application/json", `{"error":{"message":"no"}}`},
+		{"text/html", "<html>404</html>"},
+		{"", ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := build(t, nil)
+			ev, story := h.serve(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", tc.contentType)
+				w.WriteHeader(http.StatusNotFound)
+				_, _ = io.WriteString(w, tc.body)
+			}, whole)
+			want := "head 404 of gpu:8000, attempt 1\ndata " + tc.body + "\nend invalid"
+			if tc.body == "" {
+				want = "head 404 of gpu:8000, attempt 1\nend invalid"
+			}
+			if story != want || ev.Kind != scheduler.EventEnd || ev.Outcome != scheduler.Invalid {
+				t.Errorf("got %+v, %s", ev, story)
+			}
+		})
+	}
+}
+
+// A status that is no answer is told by its number.
+func TestAStatusThatIsNoAnswerIsNamed(t *testing.T) {
+	for _, path := range []string{"/v1/chat/completions", "/v1/audio/transcriptions"} {
+		synctest.Test(t, func(t *testing.T) {
+			h := build(t, nil)
+			ev, _ := h.serve(says(307, ``), func(g *scheduler.Grant) { g.Entry.Stream, g.Entry.Path = false, path })
+			if p := ev.Problem; p == nil || p.Code != scheduler.CodeBackendFailed || !strings.Contains(p.Message, "307") {
+				t.Errorf("told %v", p)
+			}
 		})
 	}
 }
