@@ -11,6 +11,7 @@ import (
 // call is one accepted request. Fields below mu are guarded by it.
 type call struct {
 	desk *Desk
+	pool string
 	wake chan struct{} // holds one token while there may be events
 
 	mu      sync.Mutex
@@ -32,7 +33,7 @@ type call struct {
 }
 
 func newCall(d *Desk, s *scheduler.Submission) *call {
-	return &call{desk: d, wake: make(chan struct{}, 1), id: s.Entry.ID, sub: s, heard: time.Now(), publishing: true, unpublish: func() {}}
+	return &call{desk: d, pool: s.Entry.Pool, wake: make(chan struct{}, 1), id: s.Entry.ID, sub: s, heard: time.Now(), publishing: true, unpublish: func() {}}
 }
 
 // Next implements scheduler.Call.
@@ -93,7 +94,7 @@ func (c *call) closeLocked() {
 // failLocked ends the call with a problem and stops the attempt that runs.
 func (c *call) failLocked(p *scheduler.Problem) {
 	c.endLocked(scheduler.CallEvent{Kind: scheduler.CallProblem, Problem: p})
-	c.desk.recall(c.id, c.sub.Entry.Pool, c.worker, c.fence)
+	c.desk.recall(c.id, c.pool, c.worker, c.fence)
 }
 
 func (c *call) fail(p *scheduler.Problem) {
@@ -113,7 +114,7 @@ func (c *call) Cancel() {
 		return
 	}
 	c.closeLocked()
-	c.desk.recall(c.id, c.sub.Entry.Pool, c.worker, c.fence)
+	c.desk.recall(c.id, c.pool, c.worker, c.fence)
 }
 
 // shake answers a handshake; see the package's comment.

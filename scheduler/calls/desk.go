@@ -66,7 +66,7 @@ type Desk struct {
 
 	life   sync.Mutex
 	cancel context.CancelFunc
-	loop   chan struct{}
+	loops  sync.WaitGroup
 }
 
 var _ scheduler.Proxy = (*Desk)(nil)
@@ -115,8 +115,10 @@ func (d *Desk) Start(ctx context.Context) {
 	}
 	ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	d.background.start(context.WithoutCancel(ctx)) // they outlive the loop
-	d.loop = make(chan struct{})
-	go d.beat(ctx, d.loop)
+	for pool := range d.cfg.Streams {
+		d.loops.Go(func() { d.beat(ctx, pool) })
+	}
+	d.loops.Go(func() { newWatch(d).loop(ctx) })
 }
 
 // Stop ends what is open, says goodbye to the dispatchers, lets cancels that are
@@ -131,7 +133,7 @@ func (d *Desk) Stop() {
 		c.fail(scheduler.Problemf(scheduler.CodeShuttingDown, "fairlane is shutting down; please try again"))
 	}
 	d.cancel()
-	<-d.loop
+	d.loops.Wait()
 	d.goodbye()
 	d.background.stop()
 	d.cancel = nil

@@ -25,6 +25,9 @@ type peers struct {
 	recalled  []string // requests, at the dispatcher
 	known     map[string]scheduler.Notice
 	noLeader  bool
+	frozen    string         // a pool whose dispatcher takes everything and says nothing
+	beats     map[string]int // heard by pool
+	asked     map[string]int
 	publish   error
 	store     func(ctx context.Context, id string) error // how long a publish takes; nil: no time
 	tries     int                                        // to cancel at a worker
@@ -47,8 +50,8 @@ func (p *peers) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error)
 	return uint64(seq), p.publish
 }
 
-func (p *peers) Worker(id string) scheduler.Worker      { return workerPeer{p, id} }
-func (p *peers) Dispatcher(string) scheduler.Dispatcher { return dispatcherPeer{p} }
+func (p *peers) Worker(id string) scheduler.Worker           { return workerPeer{p, id} }
+func (p *peers) Dispatcher(pool string) scheduler.Dispatcher { return dispatcherPeer{p, pool} }
 func (p *peers) snapshot() (cancelled, recalled, published string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,10 +85,31 @@ func (w workerPeer) Cancel(ctx context.Context, id string, f scheduler.Fence) er
 	return nil
 }
 
-type dispatcherPeer struct{ p *peers }
+type dispatcherPeer struct {
+	p    *peers
+	pool string
+}
+
+// hears counts a question, and hangs if the dispatcher is frozen.
+func (d dispatcherPeer) hears(ctx context.Context, count *map[string]int) error {
+	d.p.mu.Lock()
+	if *count == nil {
+		*count = map[string]int{}
+	}
+	(*count)[d.pool]++
+	frozen := d.p.frozen == d.pool
+	d.p.mu.Unlock()
+	if frozen {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
 
 func (dispatcherPeer) Report(context.Context, *scheduler.Report) error { return nil }
-func (dispatcherPeer) ProxyBeat(context.Context, string, bool) error   { return nil }
+func (d dispatcherPeer) ProxyBeat(ctx context.Context, _ string, _ bool) error {
+	return d.hears(ctx, &d.p.beats)
+}
+
 func (d dispatcherPeer) Cancel(_ context.Context, id string) error {
 	d.p.mu.Lock()
 	defer d.p.mu.Unlock()
@@ -96,7 +120,10 @@ func (d dispatcherPeer) Cancel(_ context.Context, id string) error {
 	return nil
 }
 
-func (d dispatcherPeer) Where(_ context.Context, ids []string) ([]scheduler.Notice, error) {
+func (d dispatcherPeer) Where(ctx context.Context, ids []string) ([]scheduler.Notice, error) {
+	if err := d.hears(ctx, &d.p.asked); err != nil {
+		return nil, err
+	}
 	d.p.mu.Lock()
 	defer d.p.mu.Unlock()
 	if d.p.noLeader {

@@ -24,5 +24,8 @@
 // under a new id (the old one answers gone from then on). So is a call that lost
 // the beginning of its answer. While a publish is under way nobody is asked: its
 // entry may be on its way. A call whose answer has begun and which hears nothing
-// for six beats ends in an error.
+// for six beats ends in an error; so does one whose deadline passed if neither a
+// dispatcher nor its worker says anything. Beats and questions to one dispatcher
+// wait for no other's. A process that stood still heard nothing in that time, and
+// counts everybody's silence from when it listens again.
 package calls
