@@ -49,11 +49,14 @@ type Config struct {
 	// Changed is called with what Up says whenever that changes. It must not block.
 	Changed func(err error)
 	Logger  *slog.Logger
+
+	lookEvery time.Duration // how often the store is looked at; 0: 1 s
 }
 
 func (c Config) withDefaults() Config {
 	c.Replicas = max(c.Replicas, 1)
 	c.Store = cmp.Or(c.Store, StoreFile)
+	c.lookEvery = cmp.Or(c.lookEvery, defaultLook)
 	c.FrameBudget = cmp.Or(c.FrameBudget, defaultFrameBudget)
 	if c.Changed == nil {
 		c.Changed = func(error) {}

@@ -3,17 +3,20 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 )
 
 const (
-	lookEvery    = time.Second
+	defaultLook  = time.Second
 	lookPatience = 2 * time.Second
 	// beforeRevival is how often in a row the embedded store says that it is ill
 	// until it is opened anew, which is hard on whoever is using it.
 	beforeRevival = 3
 )
+
+var errIll = errors.New("the embedded store is ill")
 
 // health is what was last seen of the store; a nil err means that it answers.
 type health struct{ err error }
@@ -33,7 +36,7 @@ func (b *Broker) disconnected(err error) {
 
 // watch looks after the store until ctx ends.
 func (b *Broker) watch(ctx context.Context) {
-	ticker := time.NewTicker(lookEvery)
+	ticker := time.NewTicker(b.cfg.lookEvery)
 	defer ticker.Stop()
 	ill := 0 // looks in a row
 	for {
@@ -47,7 +50,7 @@ func (b *Broker) watch(ctx context.Context) {
 			return
 		}
 		b.see(err)
-		if ill++; b.server == nil || b.server.health() == nil {
+		if ill++; !errors.Is(err, errIll) {
 			ill = 0
 		}
 		if ill >= beforeRevival {
@@ -58,14 +61,26 @@ func (b *Broker) watch(ctx context.Context) {
 }
 
 func (b *Broker) look(ctx context.Context) error {
-	if b.server != nil {
-		if err := b.server.health(); err != nil {
-			return err
-		}
+	if err := b.ill(); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
 	_, err := b.js.AccountInfo(ctx)
+	return err
+}
+
+// ill is what the embedded store says of itself, and Up from then on; nil: nothing.
+// To repeat a publish does not help then.
+func (b *Broker) ill() error {
+	if b.server == nil {
+		return nil
+	}
+	err := b.server.health()
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errIll, err)
+		b.see(err)
+	}
 	return err
 }
 

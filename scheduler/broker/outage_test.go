@@ -16,6 +16,7 @@ import (
 // The server goes away and comes back: the tail goes on where it was, nothing
 // twice; the bus and the state of the broker know of it.
 func TestARestartOfTheServer(t *testing.T) {
+	t.Parallel() // it mostly waits
 	n := startServer(t)
 	changes := make(chan error, 16)
 	b := openBroker(t, Config{URL: n.url(), Changed: func(err error) { changes <- err }})
@@ -52,15 +53,15 @@ func TestARestartOfTheServer(t *testing.T) {
 
 // A publish during an outage waits for its end, and not longer than its deadline.
 func TestPublishOverAnOutage(t *testing.T) {
+	t.Parallel() // it mostly waits
 	n := startServer(t)
 	b := openBroker(t, Config{URL: n.url()})
 	s := openStream(t, b, StreamConfig{})
 	n.stop()
 	late := entry("late", "u")
 	late.Deadline = time.Now().Add(100 * time.Millisecond)
-	if _, err := s.Publish(t.Context(), late); err == nil || errors.Is(err, scheduler.ErrFull) {
-		t.Errorf("published to nobody: %v", err)
-	}
+	_, err := s.Publish(t.Context(), late)
+	wantStoreProblem(t, err, "does not answer")
 	done := make(chan error, 1)
 	go func() {
 		_, err := s.Publish(context.WithoutCancel(t.Context()), entry("patient", "u"))
@@ -74,12 +75,20 @@ func TestPublishOverAnOutage(t *testing.T) {
 }
 
 func TestAStoreThatWasClosedIsOpenedAgain(t *testing.T) {
+	t.Parallel() // it mostly waits
 	changes := make(chan error, 16)
-	b := openBroker(t, Config{Dir: t.TempDir(), Changed: func(err error) { changes <- err }})
+	b := openBroker(t, Config{Dir: t.TempDir(), lookEvery: 50 * time.Millisecond, Changed: func(err error) { changes <- err }})
 	s := openStream(t, b, StreamConfig{})
 	publish(t, s, entry("kept", "u"))
 	if err := b.server.nats.ShutdownJetStream(); err != nil { // as after a full disk
 		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), publishPatience/2) // less than a retry may take
+	defer cancel()
+	_, err := s.Publish(ctx, entry("refused", "u"))
+	wantStoreProblem(t, err, "can't write")
+	if ctx.Err() != nil || b.Up() == nil {
+		t.Errorf("%v, up: %v; it was known at once", ctx.Err(), b.Up())
 	}
 	if err := take(t, changes, "the news of the end"); err == nil {
 		t.Error("nothing is wrong")

@@ -3,9 +3,7 @@ package broker
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -24,24 +22,6 @@ const (
 	publishTry      = 2 * time.Second
 	publishPause    = 50 * time.Millisecond
 	defaultMaxAge   = 24 * time.Hour
-)
-
-// Errors of a publish that found no room. Both are scheduler.ErrFull and carry
-// the scheduler.Problem that the client is told.
-var (
-	ErrFlowFull   = fmt.Errorf("too many entries of one user: %w", scheduler.ErrFull)
-	ErrStreamFull = fmt.Errorf("too many entries in the pool: %w", scheduler.ErrFull)
-)
-
-// JetStream's error codes, as its errors.json numbers them.
-const (
-	codeNotFound        jetstream.ErrorCode = 10043 // no message with that sequence
-	codeDeleteFailed    jetstream.ErrorCode = 10057
-	codeStoreFailed     jetstream.ErrorCode = 10077 // a bound of the stream
-	codeAccountResource jetstream.ErrorCode = 10002
-	codeNoResources     jetstream.ErrorCode = 10023
-	codeMemoryExceeded  jetstream.ErrorCode = 10028
-	codeStorageExceeded jetstream.ErrorCode = 10047
 )
 
 // StreamConfig is a pool's stream.
@@ -124,8 +104,9 @@ func (b *Broker) storage() jetstream.StorageType {
 
 // Publish puts an entry into the stream and returns its sequence when JetStream
 // has it. Without an answer it is repeated, with the same message id, for up to
-// 10 s and not beyond the entry's deadline. After an error the entry may have
-// arrived all the same.
+// 10 s and not beyond the entry's deadline, unless the store is known to be broken.
+// The error carries the scheduler.Problem that the client is told, if it is still
+// there. After an error the entry may have arrived all the same.
 func (s *Stream) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error) {
 	if e.Pool != s.pool {
 		return 0, fmt.Errorf("an entry of pool %q in the stream of %q", e.Pool, s.pool)
@@ -149,11 +130,11 @@ func (s *Stream) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error
 			}
 			return seq, nil
 		}
-		if full := fullError(err); full != nil {
-			return 0, full
+		if end := s.b.publishEnds(err); end != nil {
+			return 0, end
 		}
-		if !retryable(err) || !pause(ctx, wait) {
-			return 0, fmt.Errorf("publish to pool %q: %w", s.pool, err)
+		if !pause(ctx, wait) {
+			return 0, storeError(err)
 		}
 	}
 }
@@ -166,34 +147,4 @@ func (s *Stream) publishOnce(ctx context.Context, m *nats.Msg) (uint64, error) {
 		return 0, err
 	}
 	return ack.Sequence, nil
-}
-
-// fullError is what err says about room; nil: nothing.
-func fullError(err error) error {
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	if !ok {
-		return nil
-	}
-	switch api.ErrorCode {
-	case codeStoreFailed:
-		if strings.Contains(api.Description, "per subject") {
-			return fmt.Errorf("%w: %w", ErrFlowFull, scheduler.Refusal(scheduler.CodeQueueLimit, scheduler.ReasonUserQueue, 10*time.Second,
-				fmt.Sprintf("you have %d requests waiting and running, the most that one user may have; please try again when some are done", maxPerFlow)))
-		}
-	case codeAccountResource, codeNoResources, codeMemoryExceeded, codeStorageExceeded:
-	default:
-		return nil
-	}
-	return fmt.Errorf("%w: %w", ErrStreamFull, scheduler.Refusal(scheduler.CodeOverloaded, scheduler.ReasonPoolQueue, 10*time.Second,
-		"the queue is full; please try again in a few seconds"))
-}
-
-// retryable reports whether a repetition may fare better: nobody answered, or
-// who answered has no leader or is busy.
-func retryable(err error) bool {
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		return api.Code >= 500 || api.Code == 409 // 409: the first try is still under way
-	}
-	return !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrMaxPayload) &&
-		!errors.Is(err, nats.ErrHeadersNotSupported) && !errors.Is(err, nats.ErrBadSubject)
 }
