@@ -104,6 +104,7 @@ func TestOneOfThreeLeadsAndHandsOver(t *testing.T) {
 
 // The holder loses its connection, as in a partition: it ends before another begins.
 func TestTakeoverWhenTheHolderIsCutOff(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := startServer(t)
 	near, far := openBroker(t, Config{URL: s.url()}), openBroker(t, Config{URL: s.url()})
 	r := &race{t: t}
@@ -173,6 +174,7 @@ func TestValidEndsByItself(t *testing.T) {
 }
 
 func TestALeaseThatSomebodyChangedIsLost(t *testing.T) {
+	t.Parallel() // it mostly waits
 	b := openBroker(t, Config{Store: StoreMemory})
 	c := (&race{t: t}).join(b, minTTL)
 	take(t, c.leads, "the first term")
@@ -190,6 +192,7 @@ func TestALeaseThatSomebodyChangedIsLost(t *testing.T) {
 // A wiped NATS begins to count at 1 again. The next epoch is newer all the same,
 // and the old leader does not renew in the new bucket, whose revisions may meet.
 func TestEpochsGrowOverAWipedBucket(t *testing.T) {
+	t.Parallel() // it mostly waits
 	b := openBroker(t, Config{Store: StoreMemory})
 	r := &race{t: t}
 	c := r.join(b, minTTL)
@@ -253,6 +256,7 @@ func TestLeadThatReturnsGivesTheLeaseBack(t *testing.T) {
 }
 
 func TestARenewedLeaseOutlivesItsTTL(t *testing.T) {
+	t.Parallel() // it mostly waits
 	b := openBroker(t, Config{Store: StoreMemory})
 	c := (&race{t: t}).join(b, minTTL)
 	take(t, c.leads, "the term")

@@ -190,6 +190,7 @@ func (p *fakeProxy) Ping(context.Context) error { return p.ping }
 // fakeDispatcher takes reports when it is let.
 type fakeDispatcher struct {
 	gate    chan struct{} // nil: open
+	entered chan struct{} // nil, or told of a report before the gate
 	reports chan *scheduler.Report
 	cancels chan string
 	beats   chan proxyBeat
@@ -201,6 +202,10 @@ func newFakeDispatcher() *fakeDispatcher {
 }
 
 func (d *fakeDispatcher) Report(ctx context.Context, r *scheduler.Report) error {
+	select {
+	case d.entered <- struct{}{}:
+	default:
+	}
 	if d.gate != nil {
 		select {
 		case <-d.gate:

@@ -65,7 +65,7 @@ func TestABlockedReportBlocksItsOwnWorkerAlone(t *testing.T) {
 func TestStopEndsWhatIsHandled(t *testing.T) {
 	here, there := twoBrokers(t)
 	d := newFakeDispatcher()
-	d.gate = make(chan struct{}) // never opened
+	d.gate, d.entered = make(chan struct{}), make(chan struct{}, 1) // never opened
 	stop, err := there.Bus().ServeDispatcher("small", d)
 	if err != nil {
 		t.Fatal(err)
@@ -74,9 +74,7 @@ func TestStopEndsWhatIsHandled(t *testing.T) {
 	go func() {
 		answer <- here.Bus().Dispatcher("small").Report(context.Background(), &scheduler.Report{Worker: "wk1", Pool: "small"})
 	}()
-	if err := here.Bus().Dispatcher("small").Cancel(t.Context(), "id"); err != nil { // so that stop is not the first
-		t.Fatal(err)
-	}
+	take(t, d.entered, "the report")
 	stop()
 	if err := take(t, answer, "the answer"); !errors.Is(err, scheduler.ErrNotLeader) {
 		t.Errorf("the report was answered with %v", err)
@@ -151,6 +149,7 @@ func TestFramesToNobody(t *testing.T) {
 
 // A grant to a process that hangs is answered all the same, in time.
 func TestAGrantThatIsNotAnswered(t *testing.T) {
+	t.Parallel() // it mostly waits
 	here, there := twoBrokers(t)
 	sub, err := there.nc.SubscribeSync("fl.wk.deaf.a")
 	if err != nil {
@@ -202,21 +201,21 @@ func TestErrorsOnTheWire(t *testing.T) {
 }
 
 func TestAPackedBombIsBounded(t *testing.T) {
-	var bomb bytes.Buffer
-	z := gzip.NewWriter(&bomb)
-	for range unpackMax>>20 + 1 {
-		if _, err := z.Write(bytes.Repeat([]byte(" "), 1<<20)); err != nil {
+	packed := func(what []byte) []byte {
+		var out bytes.Buffer
+		z := gzip.NewWriter(&out)
+		if _, err := z.Write(what); err != nil {
 			t.Fatal(err)
 		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
 	}
-	if _, err := z.Write([]byte(`"boom"`)); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
+	bomb := bytes.Repeat(packed(bytes.Repeat([]byte(" "), 1<<20)), unpackMax>>20+1) // members follow each other
+	bomb = append(bomb, packed([]byte(`"boom"`))...)
 	var v string
-	if err := unpack(bomb.Bytes(), &v); !errors.Is(err, ErrMalformed) {
-		t.Errorf("%d bytes became %q, %v", bomb.Len(), v, err)
+	if err := unpack(bomb, &v); !errors.Is(err, ErrMalformed) {
+		t.Errorf("%d bytes became %q, %v", len(bomb), v, err)
 	}
 }

@@ -22,7 +22,6 @@ func TestAReaderThatIsStuckKeepsNoPublisher(t *testing.T) {
 	onBothNATS(t, func(t *testing.T, b *Broker) {
 		t.Helper()
 		s := openStream(t, b, StreamConfig{})
-		s.rest = 10 * time.Millisecond
 		const all = tailEar + 100
 		heard, loaded, gate := make(chan string, 2*all), make(chan struct{}, 1), make(chan struct{})
 		ctx, cancel := context.WithCancel(t.Context())
