@@ -8,7 +8,9 @@
 // pool's dispatcher, repeated until a leader acknowledged them, so an end is
 // told even if there is no leader just then. An attempt stays in the heartbeat
 // until its end was acknowledged; so a dispatcher that misses it there knows
-// that it is over, and not that a message was lost.
+// that it is over, and not that a message was lost. No lost message looks like a
+// death: a report waits for its answer for one beat at most, and a beat to the
+// proxy takes no frame's number.
 //
 // Before the first byte of an answer goes out, a failure is an event and the
 // dispatcher decides about another attempt. From then on a failure is a frame
