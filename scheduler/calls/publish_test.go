@@ -137,3 +137,16 @@ func TestALostBeginningPastTheDeadlineIsTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// TestAfterASlowPublishTheDispatcherHasTime to read the entry before it is asked.
+func TestAfterASlowPublishTheDispatcherHasTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peers{store: func(ctx context.Context, _ string) error { return takes(9 * time.Second)(ctx) }}
+		_, c := open(t, p)
+		<-time.After(1400 * time.Millisecond)
+		if p.asked["main"] != 0 {
+			t.Errorf("it was asked %d times", p.asked["main"])
+		}
+		c.Cancel()
+	})
+}
