@@ -168,6 +168,7 @@ func TestValidEndsByItself(t *testing.T) {
 			t.Errorf("valid %v though the renewal last ran at 1 s, at %v", !want, d)
 		}
 	}
+	now = l.origin.Add(3*time.Second + 1)
 	if err := l.awake(); !errors.Is(err, errLost) {
 		t.Errorf("a gap of 2 s and more: %v", err)
 	}
