@@ -108,10 +108,14 @@ func TestServeWrong(t *testing.T) {
 		"no such file":    {"serve", "--config", filepath.Join(t.TempDir(), "none.yaml")},
 		"boss":            {"serve", "--roles", "boss"},
 		"nats.url":        {"serve", "--roles", "worker"},
-		"expected http":   {"serve", "--vllm", "gpu-box"},
+		"is not a URL":    {"serve", "--vllm", "gpu-box"},
 		"unexpected argu": {"serve", "now"},
 	} {
+		t.Chdir(t.TempDir()) // none of them gets as far as to make a store
 		code, _, complaints := try(t, nil, args...)
+		if _, err := os.Stat("data"); err == nil {
+			t.Errorf("%v: a store was made", args)
+		}
 		if code == 0 || !strings.Contains(complaints, name) {
 			t.Errorf("%v: %d %q, want %q", args, code, complaints, name)
 		}

@@ -32,7 +32,11 @@ func (a *App) read() (*config.Config, error) {
 		return nil, err
 	}
 	if a.opts.VLLM != "" {
-		cfg.Pools[0].Backends = []config.Backend{{URL: strings.TrimSuffix(strings.TrimRight(a.opts.VLLM, "/"), "/v1")}}
+		b, err := config.ParseBackend(a.opts.VLLM)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Pools[0].Backends = []config.Backend{b}
 	}
 	return cfg, nil
 }
