@@ -70,7 +70,7 @@ classes:
 policy:
   - {when: {group: vip}, class: vip}
   - {limits: "100000/minute", max_running: 0, max_queued: 100000}
-log: {level: warn}
+log: {level: error}
 `
 
 // stage starts an emulated vLLM and fairlane in front of it.

@@ -14,7 +14,7 @@ func TestOvertake(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("%d: %s%s", code, &out, &complaints)
 	}
-	for _, want := range []string{"emulated A100 with 8 slots", "vip's first token came after", "the flood ends after"} {
+	for _, want := range []string{"emulated A100 with 8 slots", "vip's first token came after", "A slot turns over every", "the flood ends after"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, &out)
 		}

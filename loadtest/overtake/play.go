@@ -27,8 +27,8 @@ func Play(ctx context.Context, cfg Config, out io.Writer) (Result, error) {
 	if r.VIP.Err != nil {
 		return r, fmt.Errorf("the VIP was not answered: %w", r.VIP.Err)
 	}
-	fmt.Fprintf(out, "vip's first token came after %s, its whole answer after %s; %d of the flood were answered by then.\n",
-		r.VIP.FirstToken.Round(time.Millisecond), r.VIP.Whole.Round(time.Millisecond), r.FloodDone)
+	fmt.Fprintf(out, "vip's first token came after %s, its whole answer after %s. A slot turns over every %s; %d of the flood were answered by then.\n",
+		r.VIP.FirstToken.Round(time.Millisecond), r.VIP.Whole.Round(time.Millisecond), r.Turnover.Round(time.Millisecond), r.FloodDone)
 	select {
 	case <-flooded:
 	case <-ctx.Done():
