@@ -185,16 +185,16 @@ func (b *backlog) sides() [][]side {
 		for i, s := range c.path {
 			keys[i] = s.Key
 		}
-		if n := b.q.find(keys); n != nil && slices.Contains(b.always, c) {
+		if n := b.q.root.find(keys); n != nil && slices.Contains(b.always, c) {
 			levels[n.in] = append(levels[n.in], side{n, c.got})
 		}
 		if len(keys) > 1 {
-			classes[b.q.find(keys[:1])] += c.got
+			classes[b.q.root.find(keys[:1])] += c.got
 		}
 	}
 	var top []side
 	for _, key := range []string{"std", "vip"} {
-		if n := b.q.find([]string{key}); n != nil {
+		if n := b.q.root.find([]string{key}); n != nil {
 			top = append(top, side{n, classes[n]})
 		}
 	}

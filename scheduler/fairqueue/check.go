@@ -8,7 +8,7 @@ import (
 // Check tells the first of the tree's invariants that does not hold, nil if all
 // do. It looks at everything.
 func (q *Queue) Check() error {
-	if err := q.root.check(); err != nil {
+	if err := q.checkTiers(); err != nil {
 		return err
 	}
 	running := map[*user]int{}
@@ -29,9 +29,23 @@ func (q *Queue) Check() error {
 	return nil
 }
 
+func (q *Queue) checkTiers() error {
+	waiting := 0
+	for _, l := range q.tops {
+		if err := l.check(); err != nil {
+			return err
+		}
+		waiting += l.waiting
+	}
+	if waiting != q.waiting {
+		return fmt.Errorf("%d wait, counted %d", waiting, q.waiting)
+	}
+	return nil
+}
+
 func (l *level) check() error {
 	var active weight
-	var waiting, flying int
+	var waiting, flying, busy int
 	var estimate Cost
 	for key, n := range l.children {
 		if n.key != key || n.in != l {
@@ -42,11 +56,12 @@ func (l *level) check() error {
 		}
 		if n.busy() {
 			active += n.weight
+			busy++
 		}
 		waiting, flying, estimate = waiting+n.waiting, flying+n.flying, estimate+n.estimate
 	}
 	switch o := l.owner; {
-	case active != l.active || waiting != l.waiting || estimate != l.estimate:
+	case active != l.active || busy != l.busy || waiting != l.waiting || estimate != l.estimate:
 		return fmt.Errorf("sums: weight %d, waiting %d, estimate %d; want %d, %d, %d", l.active, l.waiting, l.estimate, active, waiting, estimate)
 	case o != nil && (o.waiting != waiting || o.flying != flying || o.estimate != estimate):
 		return errors.New("sums differ from the parent's")

@@ -37,20 +37,22 @@ type passing struct {
 // can start now. admit is told whether the request would pass a blocked head; it
 // must not change the queue.
 func (q *Queue) Dispatch(admit func(r *Request, bypass bool) Decision) *Request {
-	w := &q.walks[0]
-	w.start(&q.root.ready)
-	for n := w.next(); n != nil; n = w.next() {
-		r := n.first()
-		d := admit(r, false)
-		switch d.Verdict {
-		case Take:
-			return q.take(r, d.Reserve)
-		case Skip:
-			continue
-		case Bypass:
-			return q.bypass(r, admit)
-		default:
-			return nil
+	for _, l := range q.turns() {
+		w := &q.walks[0]
+		w.start(&l.ready)
+		for n := w.next(); n != nil; n = w.next() {
+			r := n.first()
+			d := admit(r, false)
+			switch d.Verdict {
+			case Take:
+				return q.take(r, d.Reserve)
+			case Skip:
+				continue
+			case Bypass:
+				return q.bypass(r, admit)
+			default:
+				return nil
+			}
 		}
 	}
 	return nil
@@ -59,12 +61,13 @@ func (q *Queue) Dispatch(admit func(r *Request, bypass bool) Decision) *Request 
 // bypass asks the heads of the other users, in order of V.
 func (q *Queue) bypass(blocked *Request, admit func(*Request, bool) Decision) *Request {
 	q.passing = passing{blocked: blocked, admit: admit, left: mostPassing}
-	r, reserve := q.pass(&q.root, 0)
-	q.passing = passing{}
-	if r == nil {
-		return nil
+	defer func() { q.passing = passing{} }()
+	for _, l := range q.order {
+		if r, reserve := q.pass(l, 0); r != nil {
+			return q.take(r, reserve)
+		}
 	}
-	return q.take(r, reserve)
+	return nil
 }
 
 // pass finds the first below l that may pass.
@@ -92,6 +95,8 @@ func (q *Queue) pass(l *level, depth int) (*Request, Cost) {
 // take starts r, the head of a ready user.
 func (q *Queue) take(r *Request, reserve Cost) *Request {
 	f := r.flow
+	rank := f.top().in.rank
+	counted := q.book(rank)
 	for n := &f.node; n != nil; n = n.up() {
 		n.in.served()
 	}
@@ -99,6 +104,7 @@ func (q *Queue) take(r *Request, reserve Cost) *Request {
 	q.count(&f.node, -1, 1, -r.Estimate)
 	f.user.running += r.sequences()
 	r.flight = q.launch(&f.node)
+	r.flight.rank, r.flight.counted = rank, counted
 	q.refreshAll(f.user) // before the charge: who leaves need not be moved
 	q.charge(r, bounded(reserve))
 	q.relift(&f.node)
@@ -138,4 +144,5 @@ func (q *Queue) charge(r *Request, to Cost) {
 		i--
 	}
 	x.charged = to
+	q.reckon(x, max(to-x.delivered, 0))
 }

@@ -106,6 +106,29 @@
 // Whoever passes, vnow follows the smallest V of the heap, that is of who was passed:
 // else all who come later would begin behind those who jumped the queue.
 //
+// # Tiers
+//
+// Without tiers there is one level below the root. A tier is such a level of its own,
+// with its own clocks, that goes before all tiers after it; those are left a floor φ
+// of what is served, so that nothing starves. With D what is owed to those below:
+//
+//	serve above, c delivered    D += φ·c
+//	serve below, c delivered    D −= (1−φ)·c
+//	the turn is below's         D > U, U being what is charged and not yet delivered
+//	                            of those below that were served because of it
+//
+// A request counts for a tier only if it went because it was its turn: above while
+// somebody below was ready, below while it was owed. Who goes because the others have
+// nothing, are at max_running, refused by headroom or blocked by KV has a gift, which
+// makes no debt; and what is owed to those who have nothing lapses.
+//
+// So −Ê ≤ D ≤ K·Ê where reservations are right: when one below starts, D > U, and
+// D − (1−φ)·U falls by (1−φ)·Ê at most, and by no delivery. When one above starts, D ≤ U,
+// so D + φ·(what is not delivered above) ≤ U + φ·U' ≤ K·Ê, which no delivery raises.
+// Each wrong reservation adds δ. Over any interval in which both have work, what is
+// delivered below differs from φ of the whole by (2K + 1)·Ê at most: D at both ends, and
+// what was in flight at the beginning and did not count.
+//
 // # Where this differs from a plain reading
 //
 //   - A node that returns by a requeue keeps its old V for one dispatch only, then
@@ -114,9 +137,11 @@
 //   - An inner node is forgotten after its children: what they owe is not lost.
 //   - Who is removed in flight (gone before a backend had it, or failed for good) is
 //     refunded like that, but its next request comes back with a lift.
-//   - Tiers, and newest-first inside a user, are not in here.
+//   - A user's requests that ask for it ([Request.Newest]) go before its others, the
+//     newest first.
 //   - A successor in office gets debts larger than Q ([Queue.Export]) and what is
-//     in flight ([Queue.Adopt]). The rest is forgiven, as with any coming back.
+//     in flight ([Queue.Adopt]). The rest is forgiven, as with any coming back, and
+//     what tiers owe each other.
 //
 // # Cost of it all
 //

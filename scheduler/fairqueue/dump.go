@@ -21,12 +21,32 @@ type State struct {
 	Fluid    float64  `json:"fluid"`
 	Children []State  `json:"children,omitempty"` // by key
 	Queue    []string `json:"queue,omitempty"`    // ids of a user's requests that wait, in order
+	// Tiers are those before the last, whose classes are Children of the root.
+	Tiers []TierState `json:"tiers,omitempty"`
+}
+
+// TierState is a tier that goes before those after it. Costs are in tokens.
+type TierState struct {
+	State
+	Floor   float64 `json:"floor_below"`
+	Owed    float64 `json:"owed"`    // to those below
+	Unspent float64 `json:"unspent"` // of those below that were served because of it, charged and not delivered
 }
 
 // Dump is the state of the whole tree; its root has no key. It costs O(n log n).
 func (q *Queue) Dump() State {
-	s := State{Weight: 1, Ready: len(q.root.ready.e) > 0, Waiting: q.root.waiting}
-	q.root.dump(&s)
+	s := q.root.top()
+	for i := range q.upper {
+		t := &q.upper[i]
+		s.Tiers = append(s.Tiers, TierState{t.top(), t.floor, t.owed / float64(Token), float64(t.unspent) / float64(Token)})
+	}
+	return s
+}
+
+// top is the state of the children of a tier.
+func (l *level) top() State {
+	s := State{Weight: 1, Ready: len(l.ready.e) > 0, Waiting: l.waiting}
+	l.dump(&s)
 	for i := range s.Children {
 		s.Running += s.Children[i].Running
 	}
@@ -67,7 +87,14 @@ func (r *Request) each(visit func(*Request)) {
 func tokens(v int64) float64 { return float64(v) / (fraction * float64(Token)) }
 
 // String prints one node a line, children indented.
-func (s State) String() string { return string(s.append(nil, "")) }
+func (s State) String() string {
+	var b []byte
+	for i, t := range s.Tiers {
+		b = fmt.Appendf(b, "tier %d floor=%s owed=%s unspent=%s\n", i, number(t.Floor), number(t.Owed), number(t.Unspent))
+		b = t.append(b, "")
+	}
+	return string(s.append(b, ""))
+}
 
 func (s State) append(b []byte, indent string) []byte {
 	if indent == "" {

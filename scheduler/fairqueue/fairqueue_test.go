@@ -123,7 +123,7 @@ func TestFullWork(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"": p.check, "push": p.push, "progress": p.progress, "settle": p.settle, "requeue": p.requeue, "max": p.maxRunning,
 			"dispatch": func(t *rapid.T) {
-				may := len(p.m.root.heads()) > 0
+				may := len(p.m.heads()) > 0
 				r := p.q.Dispatch(func(*Request, bool) Decision { return Decision{Take, Token} })
 				if (r != nil) != may {
 					t.Fatalf("somebody may start: %t, dispatched %v", may, r)
@@ -145,7 +145,7 @@ func TestFullWork(t *testing.T) {
 				break
 			}
 		}
-		if s := p.q.Dump(); s.Waiting+s.Running != 0 || s.Ready || p.q.root.active != 0 {
+		if s := p.q.Dump(); s.Waiting+s.Running != 0 || s.Ready || p.q.root.active != 0 || len(s.Tiers) > 0 && s.Tiers[0].Unspent != 0 {
 			t.Fatalf("after a drain:\n%s", s)
 		}
 	})
@@ -182,10 +182,10 @@ func TestChargesAddUp(t *testing.T) {
 			inner += span(actual, weightOf(3))
 			leaf += span(actual, weightOf(weight))
 		}
-		if c := q.find([]string{"vip"}); c.v != inner {
+		if c := q.root.find([]string{"vip"}); c.v != inner {
 			t.Errorf("class: V is %d, charges are %d", c.v, inner)
 		}
-		if u := q.find([]string{"vip", "ann"}); u.v != leaf {
+		if u := q.root.find([]string{"vip", "ann"}); u.v != leaf {
 			t.Errorf("user: V is %d, charges are %d", u.v, leaf)
 		}
 	})
@@ -241,7 +241,7 @@ func TestOldestAfterRequeue(t *testing.T) {
 			q.Requeue(r)
 		}
 		var got []int64
-		for r := q.find([]string{"vip"}).line.front; r != nil; r = r.newer {
+		for r := q.root.find([]string{"vip"}).line.front; r != nil; r = r.newer {
 			got = append(got, r.AcceptedAt.Unix())
 		}
 		if err := q.Check(); err != nil || len(got) != q.Len() || !slices.IsSorted(got) {
@@ -251,6 +251,48 @@ func TestOldestAfterRequeue(t *testing.T) {
 			t.Fatalf("%+v", c)
 		}
 	})
+}
+
+// TestInversions: of a class that many share a member is entitled to less than one
+// of a lighter class that few share.
+func TestInversions(t *testing.T) {
+	push := func(q *Queue, class string, weight float64, users int) (rs []*Request) {
+		for i := range users {
+			r, key := &Request{}, class+strconv.Itoa(i)
+			path := []Step{{class, weight}, {key, 1}}
+			if q.depth == 3 {
+				path = []Step{{class, weight}, {class + strconv.Itoa(i%2), 1}, {key, 1}}
+			}
+			q.Push(r, path, User{Key: key})
+			rs = append(rs, r)
+		}
+		return rs
+	}
+	for depth := 2; depth <= 3; depth++ {
+		q := newQueue(depth)
+		push(q, "standard", 3, 2)
+		vips := push(q, "vip", 8, 4)
+		if got := q.Inversions(); len(got) != 0 {
+			t.Errorf("8/4 is not less than 3/2: %+v", got)
+		}
+		more := push(q, "vip2", 8, 8)
+		want := []Inversion{{Heavy: "vip2", Light: "standard", HeavyMembers: 8, LightMembers: 2, HeavyPart: 1.0 / 19, LightPart: 1.5 / 19}}
+		if d := cmp.Diff(want, q.Inversions()); d != "" {
+			t.Errorf("(-want +got):\n%s", d)
+		}
+		for _, r := range append(vips, more[:4]...) {
+			q.Remove(r)
+		}
+		if got := q.Inversions(); len(got) != 0 {
+			t.Errorf("they are gone: %+v", got)
+		}
+	}
+	q := newQueue(1)
+	push(q, "a", 1, 1)
+	push(q, "b", 2, 1)
+	if got := q.Inversions(); len(got) != 0 {
+		t.Errorf("users have no class: %+v", got)
+	}
 }
 
 // TestUnknownRequestsAreLeftAlone: nothing happens to what the queue does not hold.

@@ -29,10 +29,16 @@ func (f *flow) mayStart() bool {
 
 // precedes is the order of one user's requests.
 func (r *Request) precedes(o *Request) bool {
-	if r.Priority != o.Priority {
+	switch {
+	case r.Priority != o.Priority:
 		return r.Priority < o.Priority
+	case r.Newest != o.Newest:
+		return r.Newest
+	case r.Newest:
+		return r.later(o)
+	default:
+		return o.later(r)
 	}
-	return o.later(r)
 }
 
 // chance is the finalizer of splitmix64 (Steele, Lea and Flood, OOPSLA'14).

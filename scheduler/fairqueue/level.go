@@ -3,12 +3,14 @@ package fairqueue
 // level is the children of one node and the two clocks by which they share.
 type level struct {
 	owner    *node // nil: the root
+	rank     int   // of the root's children: their tier
 	children map[string]*node
 	ready    nodes  // only children that may be served: see node.mayStart
 	resting  nodes  // without work, not yet forgotten
 	vnow     int64  // V of the last child that was served in turn; never falls
 	fluid    int64  // g, what a child that always had work would have received; never falls
 	active   weight // of the busy children
+	busy     int    // how many those are
 	waiting  int    // requests
 	estimate Cost   // of those that wait
 }
@@ -93,12 +95,14 @@ func (l *level) shift(d int64) {
 // wake counts n among those that share.
 func (l *level) wake(n *node) {
 	l.active += n.weight
+	l.busy++
 	l.remember(n)
 }
 
 // rest counts n no more.
 func (l *level) rest(n *node) {
 	l.active -= n.weight
+	l.busy--
 	l.mayForget(n)
 }
 

@@ -16,10 +16,17 @@ import (
 // model is the algorithm once more, as the paper would write it: no heaps, no
 // sums kept, everything found by looking at everything.
 type model struct {
-	root  *modelNode
+	tops  []*modelNode // a tier each
+	tiers []*modelTier // those before the last
 	acts  int
 	costs []Cost // settled
 	max   map[string]int
+}
+
+// modelTier is what a tier owes those below.
+type modelTier struct {
+	floor, owed float64
+	because     []*modelRequest // of those below, in flight because of it
 }
 
 type modelNode struct {
@@ -38,16 +45,73 @@ type modelNode struct {
 type modelRequest struct {
 	id        string
 	prio, at  int
+	newest    bool
 	seq, n    int // slots, order of arrival
 	estimate  Cost
 	leaf      *modelNode
 	weights   []int64
 	charged   Cost
 	delivered Cost
+	tier      int
+	counted   []*modelTier
 }
 
-func newModel() *model {
-	return &model{root: &modelNode{weight: fraction}, max: map[string]int{}}
+func newModel(floors []float64) *model {
+	m := &model{max: map[string]int{}, tops: []*modelNode{{weight: fraction}}}
+	for _, floor := range floors {
+		m.tops = append(m.tops, &modelNode{weight: fraction})
+		m.tiers = append(m.tiers, &modelTier{floor: floor})
+	}
+	return m
+}
+
+func (t *modelTier) unspent() (sum Cost) {
+	for _, r := range t.because {
+		sum += max(r.charged-r.delivered, 0)
+	}
+	return sum
+}
+
+// turns are the numbers of tiers from i on in the order in which they are asked.
+func (m *model) turns(i int) []int {
+	switch {
+	case i == len(m.tiers):
+		return []int{i}
+	case m.tiers[i].owed > float64(m.tiers[i].unspent()):
+		return append(m.turns(i+1), i)
+	default:
+		return append([]int{i}, m.turns(i+1)...)
+	}
+}
+
+func (m *model) heads() (out []*modelRequest) {
+	for _, i := range m.turns(0) {
+		if len(m.tops[i].heap()) > 0 {
+			out = append(out, m.tops[i].heads()...)
+		}
+	}
+	return out
+}
+
+// book is what the order of tiers has of a dispatch.
+func (m *model) book(r *modelRequest) {
+	r.counted = nil
+	for i, t := range m.tiers {
+		belowReady := false
+		for _, top := range m.tops[i+1:] {
+			belowReady = belowReady || len(top.heap()) > 0
+		}
+		turn := t.owed > float64(t.unspent())
+		switch {
+		case r.tier > i && turn:
+			r.counted = append(r.counted, t)
+			t.because = append(t.because, r)
+		case r.tier == i && belowReady && !turn:
+			r.counted = append(r.counted, t)
+		case r.tier == i && !belowReady:
+			t.owed = min(t.owed, float64(t.unspent()))
+		}
+	}
 }
 
 func modelSpan(c Cost, w int64) int64 {
@@ -68,9 +132,11 @@ func flyingOf(n *modelNode) []*modelRequest  { return n.flying }
 func (n *modelNode) busy() bool { return len(n.all(waitingOf))+len(n.all(flyingOf)) > 0 }
 
 func (m *model) running(user string) (sum int) {
-	for _, r := range m.root.all(flyingOf) {
-		if r.leaf.key == user {
-			sum += r.seq
+	for _, top := range m.tops {
+		for _, r := range top.all(flyingOf) {
+			if r.leaf.key == user {
+				sum += r.seq
+			}
 		}
 	}
 	return sum
@@ -78,13 +144,23 @@ func (m *model) running(user string) (sum int) {
 
 func (n *modelNode) head() *modelRequest {
 	return slices.MinFunc(n.waiting, func(a, b *modelRequest) int {
-		for _, d := range []int{a.prio - b.prio, a.at - b.at, a.n - b.n} {
+		for _, d := range []int{a.prio - b.prio, b.isNewest() - a.isNewest(), a.at - b.at, a.n - b.n} {
+			if d != 0 && a.newest && b.newest && a.prio == b.prio {
+				return -d
+			}
 			if d != 0 {
 				return d
 			}
 		}
 		return 0
 	})
+}
+
+func (r *modelRequest) isNewest() int {
+	if r.newest {
+		return 1
+	}
+	return 0
 }
 
 func (m *model) may(n *modelNode) bool {
@@ -163,8 +239,8 @@ func (m *model) forget(n *modelNode) {
 	})
 }
 
-func (m *model) leaf(path []Step) *modelNode {
-	n := m.root
+func (m *model) leaf(tier int, path []Step) *modelNode {
+	n := m.tops[tier]
 	for _, s := range path {
 		i := slices.IndexFunc(n.children, func(c *modelNode) bool { return c.key == s.Key })
 		if i < 0 {
@@ -197,6 +273,13 @@ func (m *model) deliver(r *modelRequest, actual Cost) {
 		return
 	}
 	r.delivered = actual
+	for _, t := range r.counted {
+		if slices.Contains(t.because, r) {
+			t.owed -= (1 - t.floor) * float64(x)
+		} else {
+			t.owed += t.floor * float64(x)
+		}
+	}
 	for n := r.leaf; n.parent != nil; n = n.parent {
 		var sum int64
 		for _, c := range n.parent.children {
@@ -209,6 +292,7 @@ func (m *model) deliver(r *modelRequest, actual Cost) {
 }
 
 func (m *model) dispatch(r *modelRequest, reserve Cost) {
+	m.book(r)
 	for n := r.leaf; n.parent != nil; n = n.parent {
 		n.parent.vnow = max(n.parent.vnow, n.parent.heap()[0].v)
 		r.weights = slices.Insert(r.weights, 0, n.weight)
@@ -231,11 +315,22 @@ func (m *model) relift(n *modelNode) {
 func (m *model) land(r *modelRequest) {
 	r.leaf.flying = slices.DeleteFunc(r.leaf.flying, func(o *modelRequest) bool { return o == r })
 	r.charged, r.delivered, r.weights = 0, 0, nil
+	for _, t := range r.counted {
+		t.because = slices.DeleteFunc(t.because, func(o *modelRequest) bool { return o == r })
+	}
+	r.counted = nil
 }
 
 func (m *model) state() State {
-	s := m.root.state()
-	s.Weight, s.Ready = 1, len(m.root.heap()) > 0
+	top := func(n *modelNode) State {
+		s := n.state()
+		s.Weight, s.Ready = 1, len(n.heap()) > 0
+		return s
+	}
+	s := top(m.tops[len(m.tiers)])
+	for i, t := range m.tiers {
+		s.Tiers = append(s.Tiers, TierState{top(m.tops[i]), t.floor, t.owed / float64(Token), float64(t.unspent()) / float64(Token)})
+	}
 	return s
 }
 
@@ -273,8 +368,12 @@ type twin struct {
 
 func newPair(t *rapid.T) *pair {
 	depth := rapid.IntRange(1, 3).Draw(t, "depth")
-	q := newQueue(depth)
-	return &pair{q: q, m: newModel(), depth: depth, twins: map[string]*twin{}, clocks: map[string][2]float64{}}
+	floors := rapid.SampledFrom([][]float64{nil, nil, {0.25}, {0, 0.5}}).Draw(t, "floors")
+	q, err := New(Config{Depth: depth, Floors: floors})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &pair{q: q, m: newModel(floors), depth: depth, twins: map[string]*twin{}, clocks: map[string][2]float64{}}
 }
 
 func (p *pair) some(t *rapid.T, what string, ok func(*twin) bool) *twin {
@@ -318,15 +417,16 @@ func (p *pair) push(t *rapid.T) {
 	n := len(p.twins) + 1
 	mr := &modelRequest{
 		id: fmt.Sprintf("r%d", n), prio: rapid.IntRange(0, 1).Draw(t, "prio"), at: rapid.IntRange(0, 5).Draw(t, "at"),
+		tier: rapid.IntRange(0, len(p.m.tiers)).Draw(t, "tier"), newest: rapid.Bool().Draw(t, "newest"),
 		seq: rapid.IntRange(1, 3).Draw(t, "sequences"), estimate: Token * Cost(rapid.IntRange(0, 9).Draw(t, "estimate")),
 	}
 	u := User{Key: path[p.depth-1].Key, MaxRunning: rapid.SampledFrom([]int{0, 0, 2, 4}).Draw(t, "max")}
-	r := &Request{ID: mr.id, Priority: mr.prio, AcceptedAt: time.Unix(int64(mr.at), 0), Sequences: mr.seq, Estimate: mr.estimate}
+	r := &Request{ID: mr.id, Priority: mr.prio, AcceptedAt: time.Unix(int64(mr.at), 0), Sequences: mr.seq, Estimate: mr.estimate, Tier: mr.tier, Newest: mr.newest}
 	p.twins[mr.id] = &twin{r, mr}
 	p.q.Push(r, path, u)
 	p.q.Push(r, path, u) // nothing happens
 	mr.n = int(r.seq)
-	mr.leaf = p.m.leaf(path)
+	mr.leaf = p.m.leaf(mr.tier, path)
 	mr.leaf.waiting = append(mr.leaf.waiting, mr)
 	p.m.max[u.Key] = u.MaxRunning
 	p.use(mr.leaf)
@@ -368,7 +468,11 @@ func (p *pair) dispatch(t *rapid.T) {
 }
 
 func (m *model) expect(skip string, blocked Verdict, passes []bool) *modelRequest {
-	for _, top := range m.root.heap() {
+	var tops []*modelNode
+	for _, i := range m.turns(0) {
+		tops = append(tops, m.tops[i].heap()...)
+	}
+	for _, top := range tops {
 		if top.key == skip {
 			continue
 		}
@@ -378,7 +482,7 @@ func (m *model) expect(skip string, blocked Verdict, passes []bool) *modelReques
 			return head
 		case Bypass:
 			i := 0
-			for _, r := range m.root.heads() {
+			for _, r := range m.heads() {
 				if r == head {
 					continue
 				}
@@ -464,7 +568,7 @@ func (p *pair) adopt(t *rapid.T) {
 		w.m.weights = append(w.m.weights, int64(i+1)*fraction)
 	}
 	p.q.Adopt(w.r, path, u, weights, charged)
-	w.m.leaf, w.m.charged, w.m.delivered = p.m.leaf(path), charged, charged
+	w.m.leaf, w.m.charged, w.m.delivered = p.m.leaf(w.m.tier, path), charged, charged
 	w.m.leaf.flying = append(w.m.leaf.flying, w.m)
 	w.m.n = int(w.r.seq)
 	p.m.max[u.Key] = 0
@@ -483,23 +587,27 @@ func (p *pair) remove(w *twin) {
 func (p *pair) weight(t *rapid.T) {
 	path := drawPath(t, p.depth)
 	keys := make([]string, rapid.IntRange(1, p.depth).Draw(t, "levels"))
-	n := p.m.root
 	for i := range keys {
 		keys[i] = path[i].Key
-		if n != nil {
-			i := slices.IndexFunc(n.children, func(c *modelNode) bool { return c.key == keys[i] })
-			if i < 0 {
-				n = nil
-				continue
-			}
-			n = n.children[i]
-		}
 	}
 	w := path[len(keys)-1].Weight
 	p.q.SetWeight(keys, w)
-	if n != nil {
-		n.weight = int64(math.Round(w * fraction))
+	for _, n := range p.m.tops {
+		if n = n.find(keys); n != nil {
+			n.weight = int64(math.Round(w * fraction))
+		}
 	}
+}
+
+func (n *modelNode) find(keys []string) *modelNode {
+	for _, key := range keys {
+		i := slices.IndexFunc(n.children, func(c *modelNode) bool { return c.key == key })
+		if i < 0 {
+			return nil
+		}
+		n = n.children[i]
+	}
+	return n
 }
 
 func (p *pair) maxRunning(t *rapid.T) {
@@ -511,7 +619,9 @@ func (p *pair) maxRunning(t *rapid.T) {
 }
 
 func (p *pair) forget() {
-	p.m.forget(p.m.root)
+	for _, top := range p.m.tops {
+		p.m.forget(top)
+	}
 	p.leaves = slices.DeleteFunc(p.leaves, func(n *modelNode) bool {
 		for ; n.parent != nil; n = n.parent {
 			if !slices.Contains(n.parent.children, n) {
@@ -554,6 +664,9 @@ func (p *pair) clocksOnlyGrow(t *rapid.T, path string, s State) {
 			visit(path+"/"+c.Key, c)
 		}
 	}
+	for i, tier := range s.Tiers {
+		visit(fmt.Sprint(i, path), tier.State)
+	}
 	visit(path, s)
 	for path := range p.clocks {
 		if !seen[path] {
@@ -583,7 +696,7 @@ func (p *pair) outlook(t *rapid.T, w *twin) {
 	if o.AheadInFlow != ahead || o.AheadCost != cost || o.Lag < 0 || o.Share <= 0 || o.Share > 1 {
 		t.Fatalf("%s: %+v, want %d of %d ahead", w.m.id, o, ahead, cost)
 	}
-	if heads := p.m.root.heads(); len(heads) > 0 && (o.Position == 1) != (heads[0] == w.m) && heads[0] == w.m {
+	if heads := p.m.heads(); len(heads) > 0 && (o.Position == 1) != (heads[0] == w.m) && heads[0] == w.m {
 		t.Fatalf("%s is next and has position %d", w.m.id, o.Position)
 	}
 	if o.Position < 1+ahead || o.Position > p.q.Len() {

@@ -53,6 +53,13 @@ func mutants() []mutant {
 		{"what returned keeps its privilege", []edit{{"dispatch.go", "if n.kept {", "if false {"}}, "TestScripts/requeue"},
 		{"debts are forgotten", []edit{{"level.go", "l.resting.e[0].v <= l.fluid", "l.resting.e[0].n != nil"}}, "TestScripts/forget"},
 		{"progress is not charged", []edit{{"settle.go", "if actual > r.flight.charged {", "if actual < 0 {"}}, "TestScripts/stream"},
+		{"a tier without a floor", []edit{{"tier.go", "return t.owed > float64(t.unspent)", "return t.owed > 1e18"}}, "TestNobodyBelowATierStarves"},
+		{"a floor that forgets what runs", []edit{{"tier.go", "return t.owed > float64(t.unspent)", "return t.owed > 0"}}, "TestTierFloor"},
+		{"a floor of what is above alone", []edit{{"tier.go", "t.owed -= (1 - t.floor) * float64(c)", "t.owed -= float64(c)"}}, "TestTierFloor"},
+		{"a gift is paid for", []edit{{"tier.go", "case below && t.owes(), ", "case below, "}}, "TestTierKeepsNoCredit"},
+		{"a tier's debt to nobody", []edit{{"tier.go", "t.owed = min(t.owed, float64(t.unspent))", "t.owed = max(t.owed, float64(t.unspent))"}}, "TestTierKeepsNoCredit"},
+		{"who passes a tier is owed", []edit{{"tier.go", "!below && !t.owes() && q.readyBelow(i)", "!below && q.readyBelow(i)"}}, "TestBlockedTurnMakesNoDebt"},
+		{"the newest last", []edit{{"flow.go", "return r.later(o)\n\tdefault", "return o.later(r)\n\tdefault"}}, "TestScripts/newest"},
 		{"no rebase", []edit{{"level.go", "if l.vnow >= rebaseAt {", "if l.vnow < 0 {"}}, "TestRebase"},
 	}
 }

@@ -41,6 +41,9 @@ func (q *Queue) Outlook(r *Request) Outlook {
 		cost += otherCost
 	}
 	o.Lag = Cost(lag)
+	if len(q.upper) > 0 {
+		ahead += q.across(r.flow.top().in.rank, cost, &o.Share)
+	}
 	o.Position = 1 + ahead
 	return o
 }
@@ -119,12 +122,14 @@ type Class struct {
 // are the users.
 func (q *Queue) Classes() []Class {
 	out := make([]Class, 0, len(q.root.children))
-	for _, n := range q.root.children {
-		c := Class{Key: n.key, Weight: n.weight.float(), Waiting: n.waiting, Running: n.flying, Estimate: n.estimate}
-		if n.line.front != nil {
-			c.Oldest = n.line.front.AcceptedAt
+	for _, l := range q.tops {
+		for _, n := range l.children {
+			c := Class{Key: n.key, Weight: n.weight.float(), Waiting: n.waiting, Running: n.flying, Estimate: n.estimate}
+			if n.line.front != nil {
+				c.Oldest = n.line.front.AcceptedAt
+			}
+			out = append(out, c)
 		}
-		out = append(out, c)
 	}
 	slices.SortFunc(out, func(a, b Class) int { return cmp.Compare(a.Key, b.Key) })
 	return out

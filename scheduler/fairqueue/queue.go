@@ -10,6 +10,9 @@ type Config struct {
 	// Depth is the number of levels: 1 (user), 2 (class, user) or 3 (class,
 	// group, user).
 	Depth int
+	// Floors are those of tiers: the part of what is served that all below a tier
+	// are left while both have work, 0 to less than 1. One tier, the last, needs none.
+	Floors []float64
 }
 
 // Step is one level on the way from the root to a user.
@@ -28,7 +31,11 @@ type User struct {
 // goroutine owns it.
 type Queue struct {
 	depth   int
-	root    level
+	root    level    // of the last tier
+	upper   []tier   // those before it
+	tops    []*level // of all tiers, by number
+	order   []*level // in which they were asked last
+	waiting int
 	users   map[string]*user
 	mean    mean   // of settled costs, for Q
 	acts    uint64 // activations so far
@@ -43,13 +50,17 @@ func New(cfg Config) (*Queue, error) {
 	if cfg.Depth < 1 || cfg.Depth > maxDepth {
 		return nil, fmt.Errorf("fairqueue: depth %d, want 1 to %d", cfg.Depth, maxDepth)
 	}
-	return &Queue{depth: cfg.Depth, root: level{children: map[string]*node{}}, users: map[string]*user{}}, nil
+	q := &Queue{depth: cfg.Depth, users: map[string]*user{}}
+	if err := q.plant(cfg.Floors); err != nil {
+		return nil, err
+	}
+	return q, nil
 }
 
 // Len is the number of requests that wait.
-func (q *Queue) Len() int { return q.root.waiting }
+func (q *Queue) Len() int { return q.waiting }
 
-// Push lets r wait at the end of path, the root's child first and the user last.
+// Push lets r wait at the end of path, the child of its tier first and the user last.
 // Missing steps are unnamed ones of weight 1. The weights and the bound of the
 // user that came last count, from the next dispatch. One path always goes with
 // the same user. A request that the queue knows already is left alone.
@@ -57,7 +68,7 @@ func (q *Queue) Push(r *Request, path []Step, u User) {
 	if r.flow != nil {
 		return
 	}
-	f := q.leaf(path, u)
+	f := q.leaf(r.Tier, path, u)
 	q.seqs++
 	r.seq = q.seqs
 	q.join(r, f)
@@ -88,8 +99,10 @@ func (q *Queue) Remove(r *Request) {
 // SetWeight changes the weight of the node at path for later dispatches. A node
 // that is not known gets its weight with the next Push.
 func (q *Queue) SetWeight(path []string, w float64) {
-	if n := q.find(path); n != nil {
-		n.reweigh(weightOf(w))
+	for _, l := range q.tops {
+		if n := l.find(path); n != nil {
+			n.reweigh(weightOf(w))
+		}
 	}
 }
 
@@ -101,8 +114,11 @@ func (q *Queue) SetMaxRunning(user string, n int) {
 	}
 }
 
-func (q *Queue) find(path []string) *node {
-	l, n := &q.root, (*node)(nil)
+// top are the root's children of a tier.
+func (q *Queue) top(tier int) *level { return q.tops[min(max(tier, 0), len(q.upper))] }
+
+func (l *level) find(path []string) *node {
+	var n *node
 	for _, key := range path {
 		if l == nil {
 			return nil
@@ -116,8 +132,8 @@ func (q *Queue) find(path []string) *node {
 }
 
 // leaf finds or makes the flow at the end of path.
-func (q *Queue) leaf(path []Step, u User) *flow {
-	l := &q.root
+func (q *Queue) leaf(tier int, path []Step, u User) *flow {
+	l := q.top(tier)
 	for i := range q.depth {
 		step := Step{Weight: 1}
 		if i < len(path) {
@@ -196,6 +212,7 @@ func (q *Queue) part(r *Request) {
 
 // count keeps the sums on the way from a leaf to the root.
 func (q *Queue) count(n *node, waiting, flying int, estimate Cost) {
+	q.waiting += waiting
 	for ; n != nil; n = n.up() {
 		was := n.busy()
 		n.waiting += waiting

@@ -15,9 +15,11 @@ type Request struct {
 	ID         string
 	Value      any       // the caller's
 	Priority   int       // order among the user's own requests, lower first
-	AcceptedAt time.Time // order among those of equal priority
+	AcceptedAt time.Time // order among those of equal priority, the oldest first
+	Newest     bool      // before all that are not, and among those that are the newest first
 	Sequences  int       // slots it takes, at least 1
 	Estimate   Cost      // full expected cost; only for sums and outlooks
+	Tier       int       // its class's, 0 the first; what lies outside is taken as the bound
 
 	flow   *flow   // nil: the queue does not know it
 	flight *flight // nil: it waits
@@ -35,6 +37,9 @@ type flight struct {
 	weights   [maxDepth]weight // that it is charged at, from the root's child to the user
 	charged   Cost
 	delivered Cost
+	rank      int     // its tier
+	counted   uint64  // for which tiers it is, by number
+	unspent   Cost    // what was counted as charged and not delivered
 	next      *flight // in the queue's free list
 }
 

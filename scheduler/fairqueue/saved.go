@@ -8,6 +8,7 @@ import (
 // Debt is how far a node's V lies ahead of its siblings' clock: what it received
 // before its turn, and works off by waiting.
 type Debt struct {
+	Tier int      `json:"tier,omitempty"`
 	Path []string `json:"path"`
 	V    int64    `json:"v"` // virtual time, 2^20 for each thousandth of a token at weight 1
 }
@@ -15,8 +16,15 @@ type Debt struct {
 // Export are the debts that a successor takes over. Those up to the mean cost of
 // a request are left out: as much is lost in the fluid clock at any coming back.
 func (q *Queue) Export() []Debt {
-	out := q.root.debts(nil, nil, q.mean.span())
-	slices.SortFunc(out, func(a, b Debt) int { return slices.Compare(a.Path, b.Path) })
+	var out []Debt
+	for _, l := range q.tops {
+		first := len(out)
+		out = l.debts(out, nil, q.mean.span())
+		for i := range out[first:] {
+			out[first+i].Tier = l.rank
+		}
+	}
+	slices.SortFunc(out, func(a, b Debt) int { return cmp.Or(cmp.Compare(a.Tier, b.Tier), slices.Compare(a.Path, b.Path)) })
 	return out
 }
 
@@ -47,7 +55,7 @@ func (q *Queue) Import(debts []Debt) {
 
 // owe makes the nodes on a debt's path, as far as they are not known.
 func (q *Queue) owe(d Debt) {
-	l, n := &q.root, (*node)(nil)
+	l, n := q.top(d.Tier), (*node)(nil)
 	for i, key := range d.Path {
 		if n = l.children[key]; n == nil {
 			n = q.grow(l, key, i+1 < q.depth)

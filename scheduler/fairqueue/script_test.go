@@ -16,7 +16,8 @@ import (
 // A script is blocks of commands, each followed by ---- and what they print.
 // With -update the outputs are written anew: read the diff.
 //
-//	push ID PATH [at=SECONDS] [prio=N] [seq=N] [est=TOKENS] [w=W/W] [user=KEY] [max=N]
+//	depth N | tiers DEPTH FLOOR...
+//	push ID PATH [tier=N] [at=SECONDS] [prio=N] [order=newest] [seq=N] [est=TOKENS] [w=W/W] [user=KEY] [max=N]
 //	dispatch [RESERVE] [stop=ID] [kv=ID] [skip=CLASS] [no=ID,ID]
 //	progress ID TOKENS | settle ID TOKENS | requeue ID | cancel ID
 //	adopt ID PATH [w=W/W] CHARGED
@@ -132,6 +133,16 @@ func (s *script) command(line string) string {
 			return err.Error() + "\n"
 		}
 		s.q = q
+	case "tiers":
+		floors := make([]float64, len(args)-1)
+		for i := range floors {
+			floors[i] = s.number(args[i+1])
+		}
+		q, err := New(Config{Depth: int(s.number(args[0])), Floors: floors})
+		if err != nil {
+			return err.Error() + "\n"
+		}
+		s.q = q
 	case "push", "adopt":
 		s.enter(verb, args, o)
 	case "dispatch":
@@ -198,6 +209,7 @@ func (s *script) enter(verb string, args []string, o map[string]string) {
 	r := &Request{
 		ID: args[0], Priority: int(s.number(o["prio"])), AcceptedAt: time.Unix(int64(s.number(o["at"])), 0),
 		Sequences: int(s.number(o["seq"])), Estimate: s.cost(o["est"]),
+		Tier: int(s.number(o["tier"])), Newest: o["order"] == "newest",
 	}
 	s.rs[r.ID] = r
 	keys := strings.Split(args[1], "/")

@@ -56,7 +56,7 @@ func (q *Queue) Adopt(r *Request, path []Step, u User, weights []float64, charge
 	if r.flow != nil {
 		return
 	}
-	f := q.leaf(path, u)
+	f := q.leaf(r.Tier, path, u)
 	q.seqs++
 	r.seq, r.flow = q.seqs, f
 	r.flight = q.launch(&f.node)
@@ -79,6 +79,8 @@ func (q *Queue) deliver(r *Request, actual Cost) {
 		return
 	}
 	r.flight.delivered = actual
+	q.repay(r.flight, x)
+	q.reckon(r.flight, max(r.flight.charged-actual, 0))
 	for n := &r.flow.node; n != nil; n = n.up() {
 		n.in.deliver(x)
 		q.sweep(n.in)
@@ -88,6 +90,7 @@ func (q *Queue) deliver(r *Request, actual Cost) {
 // land returns the sequences of r, which belongs to no flow then.
 func (q *Queue) land(r *Request) {
 	r.flow.user.running -= r.sequences()
+	q.reckon(r.flight, 0)
 	r.flight.next = q.free
 	q.free, r.flight, r.flow = r.flight, nil, nil
 }
