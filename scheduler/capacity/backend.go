@@ -20,6 +20,8 @@ type Backend struct {
 	seen     Sample
 	seenAt   time.Time // when it came, by our clock
 	learner  slotLearner
+	control  slowControl
+	pace     pacer
 
 	// What runs there for us, all sums over holds.
 	running int // sequences
@@ -52,6 +54,12 @@ func (b *Backend) configure(c BackendConfig) {
 		b.slots, b.learner = firstSlots, slotLearner{}
 	}
 	b.fixed = fixed
+	if b.pool.fixed {
+		b.beta = firstBeta
+	}
+	if b.pool.itl == 0 {
+		b.pace = pacer{}
+	}
 	b.kvLimit = max(c.KVTokens, 0)
 	b.sizeKV()
 }
@@ -87,10 +95,14 @@ func (b *Backend) why() string {
 
 // limit is the cap in force, in sequences.
 func (b *Backend) limit() int {
+	n := b.slots
 	if b.ramp > 0 {
-		return min(b.ramp, b.slots)
+		n = min(n, b.ramp)
 	}
-	return b.slots
+	if b.pace.slots > 0 {
+		n = min(n, b.pace.slots)
+	}
+	return n
 }
 
 // Take lets a request onto the backend. It never refuses: Fit decides, and what
@@ -102,6 +114,9 @@ func (b *Backend) Take(now time.Time, d Demand) *Hold {
 	h := &Hold{
 		backend: b, sequences: d.Sequences, expected: d.Expected, stream: d.Stream, alone: d.Alone,
 		block: b.block, taken: now, large: b.isLarge(own), passed: b.pool.head.reserves(b) && !b.isLarge(own),
+	}
+	if d.Chat != "" {
+		b.pool.homes.move(d.Chat, b.url)
 	}
 	h.shared, h.group = b.join(&a)
 	h.prompt = b.promptKV(&d, h.shared)

@@ -10,6 +10,9 @@ const (
 // Config is a pool's: interchangeable backends with one queue.
 type Config struct {
 	Backends []BackendConfig
+	Fixed    bool          // no slow controller: beta stays at 0.85
+	ITL      time.Duration // median time between the tokens of a sequence that slots are taken back for; 0: none
+	Anywhere bool          // no backend is preferred for what its prefix cache holds
 }
 
 // BackendConfig is one backend of a pool.
@@ -29,6 +32,7 @@ type Demand struct {
 	Expected  int    // output tokens of one sequence; 0: it generates nothing (embeddings, scores)
 	Stream    bool   // its first token will be told
 	Group     uint64 // prefix group; 0: none
+	Chat      string // conversation; empty: none
 	Alone     bool   // a crash suspect: it needs an idle backend, and nothing joins it
 	Avoid     string // URL of the backend that has just failed it: others first
 	Faulted   bool   // an attempt at it failed: others probe a backend first

@@ -19,6 +19,17 @@
 // A backend without metrics stays at 8, and metrics older than 3 s change
 // nothing: a queue that can't be seen is not taken for empty.
 //
+// With a target for the time between tokens ([Config] ITL) slots are also taken
+// back to 0.95 of what runs while the median of 32 measurements is over it, and
+// given back one for each service time while it is not and all are in use.
+//
+// # Which backend
+//
+// Of those on which a request fits, and which have not just failed it: the one
+// that had its conversation last, for its cache holds the history; then one where
+// its prefix group runs; then the least KV held. The last backends of some 100,000
+// conversations are remembered; [Config] Anywhere looks at the KV alone.
+//
 // # KV
 //
 //	KVcap    = the smaller of what is configured and what the backend tells
@@ -41,8 +52,18 @@
 //
 // ρ corrects for rounding and for other people's traffic: an average of
 // usage·KVcap over what we count as prefilled, in [0.5, 2], from samples in which
-// that is at least 1 % of the cache. β is 0.85 until its controller comes; see
-// Backend.beta.
+// that is at least 1 % of the cache.
+//
+// β is in [0.5, 1.1], 0.85 at first, and moves when a sample comes, once a second:
+//
+//	×0.96   if usage > 0.9 and preemptions grew, or more than 2 waited there twice in a row
+//	+0.002  if a head lacked KV there within the last second, nothing waits there and usage < 0.95
+//
+// and not within one service time after a cut, in which what was admitted before
+// still runs. A head that lacks slots moves nothing: what can't be used shows
+// nothing, and a β that rises for it fills the engine's own queue later. Without
+// samples β stays as it is; one that comes after 3 s of silence, and a counter
+// that jumped back, are a new beginning. [Config] Fixed leaves β at 0.85.
 //
 // A request can never fit if the prompt of one of its sequences exceeds every
 // KVcap, or their number the largest configured slots. Both are fixed values: no

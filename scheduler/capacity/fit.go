@@ -9,14 +9,18 @@ const reserveFor = time.Second
 // ask is a demand on its way through Fit.
 type ask struct {
 	Demand
-	shared int  // what its prefix group is known to share, in tokens
-	pass   bool // it would pass a blocked head
+	shared int    // what its prefix group is known to share, in tokens
+	home   string // URL of the backend that had its conversation last
+	pass   bool   // it would pass a blocked head
 }
 
 func (p *Pool) ask(d Demand, pass bool) ask {
 	a := ask{Demand: d, pass: pass}
 	if d.Group != 0 {
 		a.shared = int(p.shared[d.Group])
+	}
+	if d.Chat != "" && !p.anywhere {
+		a.home = p.homes.of(d.Chat)
 	}
 	return a
 }
@@ -36,8 +40,8 @@ func (h *blockedHead) reserves(b *Backend) bool { return h.blocked && h.backend 
 // Fit finds the backend on which a request starts, or says why there is none.
 // head tells that it is its turn; otherwise it would pass a head that Fit has
 // answered with NoKV. Among the backends on which it fits it prefers those that
-// have not just failed it, then one where its prefix group runs, then the least
-// KV held, then the fewest sequences. It does not allocate.
+// have not just failed it, then the one that had its conversation last, then one
+// where its prefix group runs, then the least KV held, then the fewest sequences. It does not allocate.
 func (p *Pool) Fit(now time.Time, d Demand, head bool) (*Backend, Verdict) {
 	d = d.clamped()
 	if p.maxSlots > 0 && d.Sequences > p.maxSlots || !everHolds(p.maxKV, &d) {
@@ -64,13 +68,28 @@ func (b *Backend) better(c *Backend, a *ask) bool {
 	if x, y := b.url == a.Avoid, c.url == a.Avoid; x != y {
 		return y
 	}
-	if x, y := b.runs(a.Group), c.runs(a.Group); x != y {
-		return x
+	if x, y := b.matches(a), c.matches(a); x != y {
+		return x > y
 	}
 	if x, y := b.rho*float64(b.ledger.held), c.rho*float64(c.ledger.held); x != y {
 		return x < y
 	}
 	return b.running < c.running
+}
+
+// matches ranks what the prefix cache holds of a request: its conversation, what
+// its group shares, or nothing.
+func (b *Backend) matches(a *ask) int {
+	switch {
+	case b.pool.anywhere:
+		return 0
+	case a.home == b.url:
+		return 2
+	case b.runs(a.Group):
+		return 1
+	default:
+		return 0
+	}
 }
 
 func (b *Backend) runs(group uint64) bool {
@@ -142,12 +161,25 @@ func (p *Pool) remember(now time.Time, a *ask, v Verdict, at *Backend) {
 	case NoSlot:
 		h.slotAt = now
 	case NoKV:
+		p.lacked(now, a)
 		p.reserve(now, a)
 	case Fits:
 		if own, _ := at.needs(a); at == h.backend && at.isLarge(own) {
 			h.backend = nil // most likely what it was reserved for
 		}
 	case Gate, NoBackend, Never:
+	}
+}
+
+// lacked notes on which backends it is KV alone that the head lacks.
+func (p *Pool) lacked(now time.Time, a *ask) {
+	for _, b := range p.backends {
+		if !b.mayServe(now, a) || b.running == 0 || b.hasSlots(a, false) != Fits {
+			continue
+		}
+		if own, group := b.needs(a); !b.hasKV(own, group, false) {
+			b.control.blocked = now
+		}
 	}
 }
 

@@ -40,6 +40,7 @@ func (b *Backend) Up(time.Time) {
 // owners. Health tells more than failures did, so the breaker is closed.
 func (b *Backend) Down(time.Time) {
 	b.up = false
+	b.control.restarted()
 	b.breaker = breaker{}
 	b.busy, b.pause = window{}, 0
 }

@@ -23,10 +23,11 @@ type Hold struct {
 	est, filled, left int // its part in the ledger
 
 	taken    time.Time
-	uncached int    // its part in prefill.pending
-	ahead    int    // prefill.pending right after it came
-	leave    window // of what does not stream: until its prefill is expected to be over
-	next     *Hold  // in the row of those
+	uncached int       // its part in prefill.pending
+	ahead    int       // prefill.pending right after it came
+	leave    window    // of what does not stream: until its prefill is expected to be over
+	next     *Hold     // in the row of those
+	told     time.Time // of the last progress, of a stream
 }
 
 // FirstToken tells that the request's first token came: its prompt is prefilled.
@@ -51,14 +52,14 @@ func (h *Hold) Progress(now time.Time, generated int) {
 	if !h.prefilled {
 		h.FirstToken(now)
 	}
+	h.tick(now, min(generated/h.sequences, mostTokens))
 	h.generated = max(h.generated, min(generated/h.sequences, mostTokens))
 	h.recount(&h.backend.ledger)
 }
 
 // Release gives everything back. completed tells that the request was answered
 // to its end. A second Release does nothing. The tokens that all its sequences
-// generated are part of the contract for the controller of beta, which needs
-// service times; nothing else asks for them.
+// generated are part of the contract; nothing asks for them yet.
 func (h *Hold) Release(now time.Time, _ int, completed bool) {
 	if h.released {
 		return
@@ -66,6 +67,7 @@ func (h *Hold) Release(now time.Time, _ int, completed bool) {
 	b := h.backend
 	if completed {
 		b.learner.completed(now, b)
+		b.control.served(now.Sub(h.taken))
 	}
 	h.released = true
 	b.prefill.done(h)

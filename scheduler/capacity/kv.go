@@ -1,9 +1,6 @@
 package capacity
 
 const (
-	// firstBeta is the part of the KV cache that is budget. It is here that a
-	// controller will move Backend.beta within [0.5, 1.1].
-	firstBeta    = 0.85
 	defaultBlock = 16 // tokens; vLLM's default
 	slackPart    = 0.1
 )

@@ -1,7 +1,5 @@
 package capacity
 
-const leastBeta, mostBeta = 0.5, 1.1
-
 // Learned is what a backend has shown of itself, for a successor that has to
 // begin with it rather than with guesses.
 type Learned struct {
@@ -23,7 +21,7 @@ func (b *Backend) Learned() Learned {
 }
 
 // Recall begins where a predecessor was. What lies outside of what can be
-// learned is left out, and so are slots where they are configured.
+// learned is left out, and so is what is configured.
 func (b *Backend) Recall(x Learned) {
 	if !b.fixed && x.Slots > 0 {
 		b.slots = min(x.Slots, mostSlots)
@@ -31,7 +29,9 @@ func (b *Backend) Recall(x Learned) {
 	}
 	recall(&b.rho, x.Rho, leastRho, mostRho)
 	recall(&b.prefill.rate, x.Rate, leastRate, mostRate)
-	recall(&b.beta, x.Beta, leastBeta, mostBeta)
+	if !b.pool.fixed {
+		recall(&b.beta, x.Beta, leastBeta, mostBeta)
+	}
 }
 
 // recall takes x if it lies within bounds; NaN lies nowhere.

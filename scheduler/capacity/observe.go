@@ -18,7 +18,7 @@ func (b *Backend) Observe(now time.Time, s Sample) {
 	if !s.At.IsZero() && s.At.Equal(b.seen.At) {
 		return
 	}
-	before := b.seen
+	before, fresh := b.seen, within(now, b.seenAt, staleAfter)
 	b.seen, b.seenAt = s, now
 	b.prefix = s.PrefixCache
 	if s.BlockSize > 0 && s.BlockSize <= mostBlock {
@@ -32,6 +32,7 @@ func (b *Backend) Observe(now time.Time, s Sample) {
 	b.prefill.sweep(now)
 	b.weigh(s.KVUsage)
 	b.learner.observe(b, before, s)
+	b.control.observe(now, b, fresh)
 }
 
 const mostBlock = 1 << 16 // tokens; what says more is no block
@@ -72,7 +73,7 @@ type slotLearner struct {
 // seen before the next.
 func (l *slotLearner) completed(now time.Time, b *Backend) {
 	switch {
-	case b.fixed || b.slots >= mostSlots || b.ramp > 0:
+	case b.fixed || b.slots >= mostSlots || b.limit() < b.slots: // it is not the slots that bind
 	case !within(now, b.pool.head.slotAt, waitsFor):
 	case !within(now, b.seenAt, staleAfter) || b.seen.Waiting > 0:
 	case l.ceiling > 0 && b.slots >= l.ceiling && l.stepped:

@@ -14,6 +14,10 @@ type Pool struct {
 	backends []*Backend // replaced, never changed in place, when one comes or goes
 	maxSlots int        // largest configured; 0: none is
 	maxKV    int        // of the largest KV cache; 0: not all are known
+	fixed    bool       // no slow controller
+	itl      time.Duration
+	anywhere bool // no prefix affinity
+	homes    homes
 	shared   map[uint64]float64
 	head     blockedHead
 }
@@ -31,6 +35,7 @@ func NewPool(cfg Config) *Pool {
 func (p *Pool) Configure(cfg Config) {
 	next := make([]*Backend, 0, len(cfg.Backends))
 	p.maxSlots = 0
+	p.fixed, p.itl, p.anywhere = cfg.Fixed, max(cfg.ITL, 0), cfg.Anywhere
 	for _, c := range cfg.Backends {
 		if slices.ContainsFunc(next, func(b *Backend) bool { return b.url == c.URL }) {
 			continue

@@ -32,6 +32,7 @@ func (w *world) demand(t *rapid.T) Demand {
 		Expected:  rapid.SampledFrom([]int{0, 16, 500, 4000}).Draw(t, "expected"),
 		Stream:    rapid.Bool().Draw(t, "stream"),
 		Group:     rapid.Uint64Range(0, 3).Draw(t, "group"),
+		Chat:      rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "chat"),
 		Alone:     rapid.IntRange(0, 9).Draw(t, "alone") == 0,
 		Avoid:     rapid.SampledFrom([]string{"", "a"}).Draw(t, "avoid"),
 		Faulted:   rapid.Bool().Draw(t, "faulted"),
@@ -151,15 +152,19 @@ func (w *world) progress(t *rapid.T) {
 
 func (w *world) observe(t *rapid.T) {
 	w.anyBackend(t).Observe(w.now, Sample{
-		At: w.now, Running: rapid.IntRange(0, 20).Draw(t, "running"), Waiting: rapid.IntRange(0, 2).Draw(t, "waiting"),
-		KVUsage:  rapid.Float64Range(-1, 2).Draw(t, "usage"),
-		KVTokens: rapid.SampledFrom([]int{0, 8192, 40000, 100000}).Draw(t, "kv"), BlockSize: rapid.SampledFrom([]int{0, 1, 16, 528}).Draw(t, "block"),
+		At: w.now, Running: rapid.IntRange(0, 20).Draw(t, "running"), Waiting: rapid.IntRange(0, 4).Draw(t, "waiting"),
+		Preemptions: float64(rapid.IntRange(0, 3).Draw(t, "preemptions")),
+		KVUsage:     rapid.Float64Range(-1, 2).Draw(t, "usage"),
+		KVTokens:    rapid.SampledFrom([]int{0, 8192, 40000, 100000}).Draw(t, "kv"), BlockSize: rapid.SampledFrom([]int{0, 1, 16, 528}).Draw(t, "block"),
 		PrefixCache: rapid.Bool().Draw(t, "prefix"),
 	})
 }
 
 func (w *world) configure(t *rapid.T) {
-	var cfg Config
+	cfg := Config{
+		Fixed: rapid.Bool().Draw(t, "fixed"), Anywhere: rapid.Bool().Draw(t, "anywhere"),
+		ITL: rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Second}).Draw(t, "itl"),
+	}
 	for _, url := range []string{"a", "b", "c"} {
 		if rapid.IntRange(0, 5).Draw(t, "there") > 0 {
 			cfg.Backends = append(cfg.Backends, BackendConfig{

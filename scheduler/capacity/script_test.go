@@ -64,7 +64,7 @@ func (s *script) do(name string, args []string) (string, error) {
 		return "", err
 	case "fit", "pass", "run", "slip":
 		return s.fit(name, args)
-	case "first", "progress", "release", "complete":
+	case "first", "progress", "paced", "release", "complete":
 		return "", s.hold(name, args)
 	case "learn":
 		return "", s.learn(args)
@@ -78,10 +78,26 @@ func (s *script) do(name string, args []string) (string, error) {
 	}
 }
 
-// configure takes url:slots:kv of each backend.
+// configure takes url:slots:kv of each backend; fixed, anywhere and itl=duration
+// are the pool's.
 func (s *script) configure(args []string) error {
 	var cfg Config
 	for _, a := range args {
+		switch key, value, _ := strings.Cut(a, "="); key {
+		case "fixed":
+			cfg.Fixed = true
+			continue
+		case "anywhere":
+			cfg.Anywhere = true
+			continue
+		case "itl":
+			d, err := time.ParseDuration(value)
+			if err != nil {
+				return err
+			}
+			cfg.ITL = d
+			continue
+		}
 		p := append(strings.Split(a, ":"), "0", "0")
 		slots, err := strconv.Atoi(p[1])
 		if err != nil {
@@ -134,6 +150,8 @@ func set(d *Demand, arg string) error {
 		d.Expected = n
 	case "group":
 		d.Group = uint64(n)
+	case "chat":
+		d.Chat, err = value, nil
 	case "whole":
 		d.Stream, err = false, nil
 	case "alone":
@@ -160,6 +178,8 @@ func (s *script) hold(name string, args []string) error {
 		n, err := strconv.Atoi(args[1])
 		h.Progress(s.now, n)
 		return err
+	case "paced": // so many times a progress after a while
+		return s.paced(h, args[1:])
 	case "release":
 		h.Release(s.now, 0, false)
 	case "complete":
@@ -167,6 +187,24 @@ func (s *script) hold(name string, args []string) error {
 		h.backend.Success(s.now)
 	}
 	return nil
+}
+
+// paced lets a hold progress n times, by some tokens after some time each.
+func (s *script) paced(h *Hold, args []string) error {
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	d, err := time.ParseDuration(args[1])
+	if err != nil {
+		return err
+	}
+	more, err := strconv.Atoi(args[2])
+	for range n {
+		s.now = s.now.Add(d)
+		h.Progress(s.now, h.generated+more)
+	}
+	return err
 }
 
 func (s *script) learn(args []string) error {
@@ -226,6 +264,8 @@ func (s *script) observe(b *Backend, args []string) error {
 			x.Waiting = int(f)
 		case "usage":
 			x.KVUsage = f
+		case "preempted":
+			x.Preemptions = f
 		case "kv":
 			x.KVTokens = int(f)
 		case "block":
@@ -257,6 +297,8 @@ func describe(st State, fields []string) (string, error) {
 			out = append(out, fmt.Sprintf("%.0f", st.KVBudget))
 		case "kv":
 			out = append(out, strconv.Itoa(st.KVTokens))
+		case "beta":
+			out = append(out, fmt.Sprintf("%.4f", st.Beta))
 		case "rho":
 			out = append(out, fmt.Sprintf("%.2f", st.Rho))
 		case "prefill":

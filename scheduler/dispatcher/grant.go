@@ -52,6 +52,7 @@ func (l *leader) admit(r *fairqueue.Request, bypass bool) fairqueue.Decision {
 		return fairqueue.Decision{Verdict: fairqueue.Stop}
 	}
 	if l.headroomRefuses(it) {
+		l.short = l.short || !bypass
 		return fairqueue.Decision{Verdict: fairqueue.Skip}
 	}
 	in := l.estimate.input(it.entry)
@@ -93,7 +94,7 @@ func (l *leader) demand(it *item, in fairqueue.Input) capacity.Demand {
 	e, past := it.entry, l.past(it)
 	d := capacity.Demand{
 		Sequences: e.Sequences, Input: in.Tokens, Cached: in.Cached, Expected: in.Expected,
-		Stream: e.Stream, Group: e.PrefixGroup, Alone: past.Deaths > 0, Faulted: past.Attempts > 0,
+		Stream: e.Stream, Group: e.PrefixGroup, Chat: e.Chat, Alone: past.Deaths > 0, Faulted: past.Attempts > 0,
 	}
 	if past.avoid != nil {
 		d.Avoid = past.avoid.URL()

@@ -203,6 +203,7 @@ func policyOf(cfg *config.Config, p config.Pool) (dispatcher.Policy, error) {
 	for name, c := range cfg.Policy.Classes {
 		out.Classes[name] = dispatcher.Class{Weight: c.Weight, MaxQueued: c.MaxQueued, Headroom: c.Headroom, Rank: rules.Rank(name)}
 	}
+	out.Backend = capacity.Config{Fixed: !p.Adaptive, ITL: p.TargetITL, Anywhere: !p.PrefixAffinity}
 	for _, b := range p.Backends {
 		out.Backend.Backends = append(out.Backend.Backends, capacity.BackendConfig{URL: b.URL, Slots: b.Slots, KVTokens: b.KVTokens})
 	}

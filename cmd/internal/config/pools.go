@@ -80,15 +80,6 @@ func (p *Pool) read(s *section) {
 		take(s, "total", &p.Timeouts.Total, duration(0))
 		take(s, "idle", &p.Timeouts.Idle, duration(0))
 	})
-	if p.TargetITL > 0 {
-		s.warn(s.path+".target_itl", "this version does not hold an inter-token latency")
-	}
-	if !p.Adaptive {
-		s.warn(s.path+".adaptive", "this version has no slow controller to turn off; slots that are 0 are learned all the same")
-	}
-	if !p.PrefixAffinity {
-		s.warn(s.path+".prefix_affinity", "this version always prefers a backend where the same tools and system message run already")
-	}
 	for alias, model := range p.Aliases {
 		if len(p.Models) > 0 && !slices.Contains(p.Models, model) {
 			s.fault(join(s.path+".aliases", alias), "the pool has no model %q; its models are %s", model, strings.Join(p.Models, ", "))
