@@ -65,7 +65,7 @@ func (l *leader) adopt(w *workerState, r *scheduler.Running, now time.Time) {
 	a.taken.Store(true)
 	a.hold = adoptedHold(now, backend, l.demand(it, in), r)
 	a.delivered = max(r.Grant.Charged, fairqueue.Actual(l.weights(), in.Tokens, in.Cached, r.Generated))
-	it.req = requestOf(it, in, l.weights())
+	it.req = l.requestOf(it, in)
 	if a.paid = l.over.ids[it.entry.ID].paid; a.paid != nil {
 		a.delivered = l.costOf(*a.paid)
 	}

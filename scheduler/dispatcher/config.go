@@ -13,6 +13,14 @@ import (
 type Policy struct {
 	Classes map[string]Class
 	Backend capacity.Config
+	Share   []string // levels of the tree: class, group, user; empty: the Config's
+	Tiers   []Tier   // sets of classes that go first, the first before all
+}
+
+// Tier is a set of classes that go before all that no tier before it names.
+type Tier struct {
+	Classes []string
+	Floor   float64 // part of what is served that those below are left, 0 to less than 1
 }
 
 // Class is what the dispatcher needs to know of one.
@@ -21,6 +29,9 @@ type Class struct {
 	MaxQueued int // requests that may wait; 0: no bound
 	Headroom  int // slots that others leave free for it
 	Rank      int // by weight, the heaviest 0: what goes to vLLM as priority
+	// CoDel lets the newest of a user go first, and refuses what has waited for half
+	// of what it may while capacity is short.
+	CoDel bool
 }
 
 // weight is the class's, 1 where none is known.

@@ -63,7 +63,22 @@
 //     once: because of its own backlog (429) or everybody's (503).
 //   - A head that needs more KV or slots at once than become free in twice the time
 //     in which 99 of 100 requests are served, and at least 10 s, is refused.
+//   - In a class that asks for it ([Class] CoDel) the newest of a user goes first, and
+//     what has waited for half of what it may, at least 2 s, is refused (503) while a head
+//     waits for capacity: under overload some are served in time, rather than all too
+//     late. What waited for a backend to be up is given as long again.
 //   - Who waited in vain: 503 if no backend was up all the time, else 504.
+//
+// # The tree
+//
+// The levels that [Policy] Share names: class and user, with the group between
+// them if it is named, or users alone, whose weight is then that of the class times their
+// own. Tiers put sets of classes before all others. A policy that changes either moves
+// all that waits and runs to a new tree; weights count from the next dispatch.
+//
+// A class's weight is shared by those of its members who have work. Where one of them is
+// entitled to less than a member of a lighter class for half a minute, that is logged and
+// listed once, until the policy changes or five minutes have passed without it.
 //
 // Headroom keeps slots free for a class; less than half of what there is, so that a
 // backend that is filled anew is not kept empty.

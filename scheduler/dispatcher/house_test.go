@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"sync"
 	"testing"
@@ -42,6 +43,8 @@ type plan struct {
 	dispatchers int              // 0: one
 	workers     int              // 0: one
 	share       []string
+	tiers       []Tier
+	log         *slog.Logger
 	takeover    time.Duration
 	up          func() error
 }
@@ -72,7 +75,7 @@ func build(t *testing.T, p plan) *house {
 	if p.gpus == nil {
 		p.gpus = map[string]int{gpuA: 8}
 	}
-	policy := Policy{Classes: p.classes}
+	policy := Policy{Classes: p.classes, Tiers: p.tiers}
 	for url, slots := range p.gpus {
 		h.gpus[url] = newGPU(url)
 		policy.Backend.Backends = append(policy.Backend.Backends, capacity.BackendConfig{URL: url, Slots: slots})
@@ -83,7 +86,7 @@ func build(t *testing.T, p plan) *house {
 	}
 	h.config = Config{
 		Pool: pool, Share: p.share, Policy: policy, Stream: h.stream, Bus: h.bus, Memory: h.memory,
-		Takeover: p.takeover, Up: p.up, Metrics: metrics,
+		Takeover: p.takeover, Up: p.up, Metrics: metrics, Logger: p.log,
 	}
 	for range max(p.dispatchers, 1) {
 		h.addDispatcher()
@@ -274,6 +277,8 @@ type wish struct {
 	weight      float64
 	proxy       string // "": px
 	maxTokens   int
+	group       string
+	priority    int
 }
 
 // client is somebody who waits for an answer.
@@ -300,6 +305,7 @@ func (h *house) ask(w wish) *client {
 		Pool: pool, Model: "m", Endpoint: "chat", Path: "/v1/chat/completions", Stream: !w.whole,
 		Class: or(w.class, "normal"), User: or(w.user, "u"), UserWeight: max(w.weight, 1), MaxRunning: w.maxRunning, MaxQueued: w.maxQueued,
 		AcceptedAt: time.Now(), Deadline: time.Now().Add(time.Hour), Sequences: max(w.sequences, 1), InputTokens: max(w.in, 1), MaxTokens: w.maxTokens,
+		Group: w.group, Priority: w.priority,
 	}
 	if w.wait > 0 {
 		e.Deadline = e.AcceptedAt.Add(w.wait)

@@ -97,44 +97,21 @@ func (l *leader) bound(it *item) *scheduler.Problem {
 // enqueue puts an item into the queue for the first time.
 func (l *leader) enqueue(it *item) {
 	e := it.entry
-	it.req = requestOf(it, l.estimate.input(e), l.weights())
+	it.req = l.requestOf(it, l.estimate.input(e))
 	l.queue.Push(&it.req, l.path(e), userOf(e))
 	l.wait(it, false)
 }
 
-func requestOf(it *item, in fairqueue.Input, w fairqueue.Weights) fairqueue.Request {
+func (l *leader) requestOf(it *item, in fairqueue.Input) fairqueue.Request {
 	e := it.entry
 	return fairqueue.Request{
-		ID: e.ID, Priority: e.Priority, AcceptedAt: e.AcceptedAt, Sequences: it.sequences(),
-		Estimate: fairqueue.Actual(w, in.Tokens, in.Cached, in.Sequences*in.Expected), Value: it,
+		ID: e.ID, Priority: e.Priority, AcceptedAt: e.AcceptedAt, Newest: l.policy.Classes[e.Class].CoDel, Sequences: it.sequences(),
+		Estimate: fairqueue.Actual(l.weights(), in.Tokens, in.Cached, in.Sequences*in.Expected), Tier: l.policy.tier(e.Class), Value: it,
 	}
 }
 
 func userOf(e *scheduler.Entry) fairqueue.User {
 	return fairqueue.User{Key: e.User, MaxRunning: e.MaxRunning}
-}
-
-// path is the item's way through the tree.
-func (l *leader) path(e *scheduler.Entry) []fairqueue.Step {
-	class, own := l.policy.weight(e.Class), e.UserWeight
-	if own <= 0 {
-		own = 1
-	}
-	steps := make([]fairqueue.Step, 0, len(l.cfg.Share))
-	for _, level := range l.cfg.Share {
-		switch level {
-		case "class":
-			steps = append(steps, fairqueue.Step{Key: e.Class, Weight: class})
-		case "group":
-			steps = append(steps, fairqueue.Step{Key: e.Group, Weight: 1})
-		default:
-			if len(l.cfg.Share) == 1 {
-				own *= class
-			}
-			steps = append(steps, fairqueue.Step{Key: e.User, Weight: own})
-		}
-	}
-	return steps
 }
 
 // wait counts an item that is in the queue from now on.

@@ -54,13 +54,15 @@ type leader struct {
 	undeleted []uint64
 	names     names
 
-	estimate  *estimates
-	rate      drainRate
-	service   serviceTimes
-	preempted map[string]capacity.Sample // the last one counted, by backend
-	rand      *rand.Rand
-	sharesAt  time.Time
-	slice     int
+	estimate   *estimates
+	rate       drainRate
+	service    serviceTimes
+	inversions map[[2]string]*inversion   // by the names of the classes, the heavier first
+	preempted  map[string]capacity.Sample // the last one counted, by backend
+	rand       *rand.Rand
+	sharesAt   time.Time
+	invertAt   time.Time
+	slice      int
 
 	loaded   bool // all entries that were there are read
 	open     bool // and what runs is adopted: granting may begin
@@ -72,6 +74,7 @@ type leader struct {
 	blocked  blocked           // what the last dispatch was held by
 	held     held
 	noneUp   time.Time // since when no backend is up; zero: one is
+	upAgain  time.Time // when that was over last
 	started  time.Time
 	ticked   time.Time
 	savedAt  time.Time
@@ -80,7 +83,10 @@ type leader struct {
 }
 
 func newLeader(ctx context.Context, cfg *Config, p Policy, epoch scheduler.Fence) (*leader, error) {
-	q, err := fairqueue.New(fairqueue.Config{Depth: len(cfg.Share)})
+	if len(p.Share) == 0 {
+		p.Share = cfg.Share
+	}
+	q, err := newQueue(&p)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +98,7 @@ func newLeader(ctx context.Context, cfg *Config, p Policy, epoch scheduler.Fence
 		items: map[string]*item{}, elsewhere: map[string]elsewhere{}, over: newTombstones(remembered), troubles: map[string]*trouble{},
 		users: map[string]int{}, classes: map[string]*classState{},
 		workers: map[string]*workerState{}, proxies: map[string]time.Time{}, notices: map[string][]scheduler.Notice{},
-		names: names{}, estimate: newEstimates(), preempted: map[string]capacity.Sample{},
+		names: names{}, inversions: map[[2]string]*inversion{}, estimate: newEstimates(), preempted: map[string]capacity.Sample{},
 		rand:   rand.New(rand.NewPCG(uint64(epoch.Bucket), uint64(epoch.Revision))),
 		noneUp: now, started: now, ticked: now, savedAt: now, wake: time.NewTimer(time.Hour),
 	}, nil
@@ -222,13 +228,15 @@ func (l *leader) begin() {
 }
 
 func (l *leader) apply(p Policy) {
+	if len(p.Share) == 0 {
+		p.Share = l.cfg.Share
+	}
+	was := l.policy
 	l.policy = p
 	l.capacity.Configure(p.Backend)
-	if len(l.cfg.Share) > 1 && l.cfg.Share[0] == "class" {
-		for name := range p.Classes {
-			l.queue.SetWeight([]string{name}, p.weight(name))
-		}
-	}
+	l.reshape(&was)
+	l.reweigh()
+	clear(l.inversions)
 	l.backends(time.Now())
 	l.cfg.Logger.Info("policy applied", slog.String("pool", l.cfg.Pool))
 }
@@ -240,11 +248,13 @@ func (l *leader) tick(now time.Time) {
 	l.over.sweep(now)
 	l.sweepElsewhere(now)
 	l.expire(now)
+	l.shed(now)
 	l.endHold(now)
 	l.missWorkers(now)
 	l.missProxies(now)
 	l.progressWhole(now)
 	l.rate.tick(now, l.short)
+	l.invert(now)
 	l.publish(now)
 	l.remember(now)
 }

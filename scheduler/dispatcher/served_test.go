@@ -68,9 +68,11 @@ func delivered(clients map[string][]*client, at time.Time) map[string]float64 {
 	out := map[string]float64{}
 	for user, cs := range clients {
 		for _, c := range cs {
+			c.mu.Lock()
 			if c.end != nil && c.ended.Before(at) {
 				out[user] += scheduler.DefaultCost().Of(c.end.Usage)
 			}
+			c.mu.Unlock()
 		}
 	}
 	return out

@@ -85,22 +85,50 @@ func (l *leader) shares(now time.Time) []gauge {
 		l.slice++
 	}
 	g := l.cfg.Metrics.gauges
-	var total, weights float64
-	for name, c := range l.classes {
+	total, entitled := 0.0, l.entitled()
+	for _, c := range l.classes {
 		total += float64(c.window())
-		weights += l.policy.weight(name) * c.activity()
 	}
 	var out []gauge
 	for name, c := range l.classes {
-		share, entitled := 0.0, 0.0
+		share := 0.0
 		if total > 0 {
 			share = float64(c.window()) / total
 		}
-		if weights > 0 {
-			entitled = l.policy.weight(name) * c.activity() / weights
-		}
 		labels := []string{l.cfg.Pool, name}
-		out = append(out, gauge{g.share, share, labels}, gauge{g.entitled, entitled, labels})
+		out = append(out, gauge{g.share, share, labels}, gauge{g.entitled, entitled[name], labels})
+	}
+	return out
+}
+
+// entitled are the parts that the weights of the classes, in their tiers, promise
+// for the last minute.
+func (l *leader) entitled() map[string]float64 {
+	out, rest := map[string]float64{}, 1.0
+	for i := range len(l.policy.Tiers) + 1 {
+		weights, mine, below := 0.0, 0.0, 0.0
+		for name, c := range l.classes {
+			switch tier := l.policy.tier(name); {
+			case tier == i:
+				weights += l.policy.weight(name) * c.activity()
+				mine = max(mine, c.activity())
+			case tier > i:
+				below = max(below, c.activity())
+			}
+		}
+		if weights == 0 {
+			continue
+		}
+		part := rest
+		if below > 0 {
+			part *= mine * (1 - l.policy.Tiers[i].Floor*below)
+		}
+		rest -= part
+		for name, c := range l.classes {
+			if l.policy.tier(name) == i {
+				out[name] = part * l.policy.weight(name) * c.activity() / weights
+			}
+		}
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fairlane/scheduler/capacity"
+	"fairlane/scheduler/fairqueue"
 )
 
 // mostSuspects is how many crash suspects are listed.
@@ -16,6 +17,7 @@ type Status struct {
 	Classes  []ClassStatus    // by name
 	Backends []capacity.State // as configured, then those that drain
 	Suspects []Suspect        // the last ones, oldest first
+	Inverted []fairqueue.Inversion
 }
 
 // ClassStatus is how a class stands.
@@ -45,7 +47,7 @@ func (d *Dispatcher) Status() (s Status, leading bool) {
 
 // standing is what Status tells until the next tick. Nobody changes it any more.
 func (l *leader) standing(now time.Time) *Status {
-	s := &Status{Suspects: slices.Clone(l.suspects)}
+	s := &Status{Suspects: slices.Clone(l.suspects), Inverted: l.inverted()}
 	for name, c := range l.classes {
 		s.Classes = append(s.Classes, ClassStatus{Name: name, Waiting: c.queued, Running: c.running, Oldest: c.age(now)})
 	}

@@ -151,7 +151,9 @@ func (l *leader) backends(now time.Time) {
 	}
 	switch {
 	case anyUp:
-		l.noneUp = time.Time{}
+		if !l.noneUp.IsZero() {
+			l.noneUp, l.upAgain = time.Time{}, now
+		}
 	case l.noneUp.IsZero():
 		l.noneUp = now
 	}

@@ -1,0 +1,45 @@
+package dispatcher
+
+import (
+	"fmt"
+	"time"
+
+	"fairlane/scheduler"
+)
+
+// leastShed is how long anybody waits before it is shed.
+const leastShed = 2 * time.Second
+
+// shed refuses what has waited for too long in classes that ask for it, while a
+// head waits for capacity: nobody waits for answers that come too late, and the
+// newest are served in time. While no backend is up, and for as long after it as
+// any request waits before, nothing is.
+func (l *leader) shed(now time.Time) {
+	if !l.open || !l.short || !l.noneUp.IsZero() {
+		return
+	}
+	for name, class := range l.policy.Classes {
+		if class.CoDel {
+			l.shedClass(l.class(name), now)
+		}
+	}
+}
+
+func (l *leader) shedClass(c *classState, now time.Time) {
+	for it := c.front; it != nil && now.Sub(it.entry.AcceptedAt) >= leastShed; {
+		next, limit := it.newer, patience(it.entry)
+		if limit > 0 && now.Sub(it.entry.AcceptedAt) >= limit && now.Sub(l.upAgain) >= limit {
+			l.endQueued(it, l.refusal(it, scheduler.CodeOverloaded, scheduler.ReasonShed,
+				fmt.Sprintf("too much waits, and the request waited %s, as long as its class lets it then", now.Sub(it.entry.AcceptedAt).Round(time.Second))))
+		}
+		it = next
+	}
+}
+
+// patience is half of what an entry may wait, and at least leastShed; 0: it waits for ever.
+func patience(e *scheduler.Entry) time.Duration {
+	if e.Deadline.IsZero() {
+		return 0
+	}
+	return max(leastShed, e.Deadline.Sub(e.AcceptedAt)/2)
+}
