@@ -34,6 +34,11 @@ func breaches() []breach {
 		{"scheduler/capacity", "go.uber.org/atomic", "pure-rooms"},
 		{"scheduler/gpumodel", "log/slog", "pure-rooms"},
 
+		{"scheduler/turn", "fairlane/scheduler/capacity", ""},
+		{"scheduler/turn", "fairlane/scheduler", ""},
+		{"scheduler/turn", "fairlane/scheduler/broker", "turn-joins-pure-rooms"},
+		{"scheduler/turn", "sync", "turn-joins-pure-rooms"},
+
 		{"scheduler", "context", ""},
 		{"scheduler", "fairlane/scheduler/capacity", "vocabulary"},
 		{"scheduler", "fairlane/proxy/openai", "scheduler-knows-no-edge vocabulary"},
@@ -75,6 +80,12 @@ func breaches() []breach {
 		{"loadtest/vllmsim", "fairlane/proxy/policy", "loadtest-is-a-black-box"},
 		{"loadtest/vllmsim", "fairlane/scheduler", "loadtest-is-a-black-box"},
 		{"loadtest/vllmsim", "fairlane/scheduler/calls", "loadtest-is-a-black-box"},
+
+		{"loadtest/simulate", "fairlane/scheduler/turn", ""},
+		{"loadtest/simulate", "fairlane/scheduler", ""},
+		{"loadtest/simulate", "fairlane/proxy/policy", ""},
+		{"loadtest/simulate", "fairlane/proxy", "simulate-decides-itself"},
+		{"loadtest/simulate", "fairlane/scheduler/broker", "simulate-decides-itself"},
 
 		{"scheduler/broker", "github.com/nats-io/nats.go/jetstream", ""},
 		{"scheduler/dispatcher", "github.com/nats-io/nats.go", "nats-lives-in-broker"},

@@ -1,0 +1,39 @@
+// Package turn decides whose turn it is, and where: it joins the fair queue (who is
+// next), the capacity of the backends (what fits) and what was learned from
+// finished requests (what one will cost). The dispatcher asks it about real
+// requests, the simulator about imagined ones; the answers come from the same code.
+//
+// It is pure: no clock, no goroutine, no I/O. Time is an argument, and two
+// questions that only its owner can answer are hooks: whether somebody can call a
+// backend now, and what a request went through before ([Config]).
+//
+// # The order of calls
+//
+//	Push ──→ Next ──→ FirstToken, Progress … ──→ Settle, Learn
+//	  │        ↑            │
+//	  │        └── Requeue ←┤ no backend served it
+//	  └──→ Remove ←─────────┘
+//
+// [Decider.Next] takes the slot and the memory of whom it names and charges its
+// flow, so that the next question finds the world as it is then. What it hands out
+// is a [Run], which its owner keeps until the request ends.
+//
+// # What is expected of a request
+//
+//   - Its output is E = min(max(the user's mean, ½ of the class's mean), max_tokens),
+//     of one sequence. Who is new costs what its class does, a class that is new
+//     what the pool does, and at first all cost 256 tokens.
+//   - The cached part of its prompt is the mean of its user in its prefix group, 0
+//     where the backend does not report it.
+//   - An answer that does not stream shows nothing before its end; how far it is
+//     follows from how long it runs ([Decider.Unseen]).
+//
+// Means weigh the last sixteen values or so. What a client promises in max_tokens
+// bounds the estimate and never raises it.
+//
+// # Headroom
+//
+// A class may keep slots free for itself. Who is refused because of that keeps
+// its place, and others are asked. Less than half of what there is can be kept, so
+// that a backend that is filled anew is not kept empty.
+package turn
