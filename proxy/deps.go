@@ -80,6 +80,9 @@ type Deps struct {
 	Passer     Passer
 	Catalog    func() *Catalog // the models of now; cheap, and never nil
 	Ready      func() error    // nil or: why not
-	Metrics    prometheus.Registerer
-	Logger     *slog.Logger
+	// CacheKey is what the salts of own prefix caches are made with: the same in all
+	// replicas, or a person has a cache in each. None: a random one.
+	CacheKey []byte
+	Metrics  prometheus.Registerer
+	Logger   *slog.Logger
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"slices"
@@ -105,8 +106,8 @@ func (x *exchange) submission() (*scheduler.Submission, *scheduler.Problem) {
 	if x.req.Model != "" || x.route.Endpoint.RequiresModel() {
 		edit.Model = x.at.model
 	}
-	if d.Isolated && !x.route.Endpoint.Audio() {
-		edit.CacheSalt = cacheSalt(x.id.UserKey)
+	if d.OwnCache && !x.route.Endpoint.Audio() {
+		edit.CacheSalt = x.s.cacheSalt(x.id.UserKey)
 		edit.Strip = append(edit.Strip, "cache_salt")
 	}
 	entry := x.entry()
@@ -144,7 +145,10 @@ func stripped(allowed []string) []string {
 }
 
 // cacheSalt parts a user's prefix cache from all others without naming the user.
-func cacheSalt(userKey string) string {
-	sum := sha256.Sum256([]byte("fairlane cache salt\x00" + userKey))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+// It is keyed, for who could compute another's salt could look for their prompts by
+// the time that an answer takes.
+func (s *Server) cacheSalt(userKey string) string {
+	mac := hmac.New(sha256.New, s.deps.CacheKey)
+	mac.Write([]byte("fairlane cache salt\x00" + userKey))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }

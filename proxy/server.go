@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,6 +48,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	m, err := newMetrics(deps.Metrics)
 	if err != nil {
+	if len(deps.CacheKey) == 0 {
+		deps.CacheKey = make([]byte, sha256.Size)
+		rand.Read(deps.CacheKey)
+	}
 		return nil, fmt.Errorf("metrics of the edge: %w", err)
 	}
 	s := &Server{cfg: cfg, deps: deps, metrics: m, cors: newCORS(cfg.CORSOrigins), estimates: newEstimates(), flight: newFlight()}

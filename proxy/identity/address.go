@@ -8,7 +8,10 @@ import (
 	"strings"
 )
 
-const unknownAddress = "unknown"
+const (
+	unknownAddress = "unknown"
+	household      = 64 // bits of an IPv6 address that one household or host is given
+)
 
 // client is the address of who is calling. X-Forwarded-For is read from the right,
 // as far as trusted proxies have written it: the first that is none of them is
@@ -74,7 +77,6 @@ func addressKey(addr netip.Addr) string {
 	case !addr.IsValid():
 		return "ip:" + unknownAddress
 	case addr.Is6():
-		const household = 64
 		prefix, err := addr.Prefix(household)
 		if err != nil {
 			return "ip:" + addr.String()

@@ -26,6 +26,17 @@ type Config struct {
 	LinkBy         string // email | none; empty: email
 	Anonymous      string // allow | deny; empty: allow
 	TrustedProxies []netip.Prefix
+
+	OpenWebUISessions string // base URL of the Open WebUI to ask about session tokens; empty: none is
+	LDAP              LDAP   // without a URL nobody's groups are looked up
+	// FailedCredentials is how many credentials of one address may fail; none: any.
+	FailedCredentials Rate
+}
+
+// Rate is so many in a time, all of them at once or evenly.
+type Rate struct {
+	N   int
+	Per time.Duration
 }
 
 // Key is an API key. The key itself is not kept anywhere.
@@ -86,8 +97,10 @@ func DefaultForwarded() Forwarded {
 }
 
 // Open reports whether nothing can be verified: there is neither a key file nor an
-// issuer.
-func (c Config) Open() bool { return !c.KeyFile && len(c.APIKeys) == 0 && len(c.JWT) == 0 }
+// issuer, nor an Open WebUI to ask.
+func (c Config) Open() bool {
+	return !c.KeyFile && len(c.APIKeys) == 0 && len(c.JWT) == 0 && c.OpenWebUISessions == ""
+}
 
 // Rekey is c, by which a process runs, with the keys of next. False: they have to
 // wait for a restart, for with them the process would leave open mode or enter it,
@@ -111,6 +124,7 @@ func (c Config) WithDefaults() Config {
 	for i, h := range c.Forwarded.named() {
 		*h.value = or(*h.value, *standard[i].value)
 	}
+	c.LDAP = c.LDAP.WithDefaults()
 	c.JWT = slices.Clone(c.JWT)
 	for i := range c.JWT {
 		c.JWT[i] = c.JWT[i].WithDefaults()

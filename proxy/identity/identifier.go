@@ -2,11 +2,14 @@ package identity
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"fairlane/scheduler"
 )
@@ -14,7 +17,10 @@ import (
 // Deps is what an Identifier needs of its surroundings.
 type Deps struct {
 	Logger *slog.Logger // nil: none
-	Client *http.Client // for JWKS; nil: a plain one
+	Client *http.Client // for JWKS and Open WebUI; nil: a plain one
+	// LDAPRoots are whose certificates an LDAP server may have; nil: the system's.
+	LDAPRoots *x509.CertPool
+	Metrics   prometheus.Registerer // nil: none
 }
 
 // Identifier says who is calling. It is safe for concurrent use.
@@ -26,6 +32,10 @@ type Identifier struct {
 	signed   []string // headers of issuers other than Authorization
 	open     bool
 	keys     atomic.Pointer[keyRing]
+	sessions *sessions  // nil: Open WebUI is not asked
+	groupsOf *directory // nil: no LDAP
+	failures *failures
+	lookups  *prometheus.CounterVec
 	logger   *slog.Logger
 
 	certificate, nobody, trust flow // what arrives by client certificate, with no proof, in open mode
@@ -52,7 +62,7 @@ func New(cfg Config, deps Deps) (*Identifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Identifier{cfg: cfg, headers: cfg.Forwarded.canonical(), open: cfg.Open(), byHeader: map[string][]*issuer{}, logger: deps.Logger}
+	i := &Identifier{cfg: cfg, headers: cfg.Forwarded.canonical(), open: cfg.Open(), byHeader: map[string][]*issuer{}, failures: newFailures(cfg.FailedCredentials), logger: deps.Logger}
 	i.certificate.name, i.nobody.name, i.trust.name = "client-certificate", "no key", "open mode"
 	i.keys.Store(ring)
 	for n := range cfg.JWT {
@@ -63,7 +73,7 @@ func New(cfg Config, deps Deps) (*Identifier, error) {
 		}
 		i.byHeader[s.header] = append(i.byHeader[s.header], s)
 	}
-	return i, nil
+	return i, i.consult(deps)
 }
 
 // readsBearers reports whether some issuer's tokens come in Authorization.
@@ -88,11 +98,17 @@ func (i *Identifier) Start(ctx context.Context) {
 	}
 }
 
-// Stop ends the fetching and waits for it. What was fetched stays. A second Stop
-// is nothing.
+// Stop ends the fetching, and what is asked of others, and waits for it. What was
+// fetched stays. A second Stop is nothing.
 func (i *Identifier) Stop() {
 	i.life.Lock()
 	defer i.life.Unlock()
+	if i.sessions != nil {
+		i.sessions.memo.stop()
+	}
+	if i.groupsOf != nil {
+		i.groupsOf.stop()
+	}
 	if i.cancel != nil {
 		i.cancel()
 		i.done.Wait()
@@ -101,7 +117,8 @@ func (i *Identifier) Stop() {
 }
 
 // Identify finds out who sends r. It reads headers only, and waits only for the
-// keys of an issuer, see the package's comment; then no longer than r's context.
+// keys of an issuer, for Open WebUI and for LDAP, see the package's comment; then no
+// longer than r's context.
 // With a problem comes an identity that holds the address and nothing else.
 func (i *Identifier) Identify(r *http.Request) (*Identity, *scheduler.Problem) {
 	addr := i.client(r)
@@ -114,9 +131,10 @@ func (i *Identifier) Identify(r *http.Request) (*Identity, *scheduler.Problem) {
 		identify = i.onTrust
 	}
 	id, problem := identify(&Identity{Addr: addr, IP: ip}, r)
-	if problem != nil {
+	if problem = i.failures.judge(id, addr, problem); problem != nil {
 		return &Identity{Addr: addr, IP: ip}, problem
 	}
+	i.addGroups(r.Context(), id)
 	return id, nil
 }
 
@@ -128,7 +146,7 @@ func (i *Identifier) byProof(id *Identity, r *http.Request) (*Identity, *schedul
 		return nil, problem
 	case signer != nil:
 		return i.bySignature(id, r, signer, c)
-	case ok && (i.keys.Load().file || i.readsBearers()):
+	case ok && (i.keys.Load().file || i.readsBearers() || i.sessions != nil):
 		return i.byCredential(id, r, shown)
 	case certified(r):
 		i.forwarded(id, r, &i.certificate)
@@ -204,7 +222,11 @@ func (i *Identifier) byCredential(id *Identity, r *http.Request, shown credentia
 		i.byKey(id, e)
 		i.ignored(r, e.flow)
 		return id, nil
-	case reason != ReasonUnknownKey || !i.readsBearers() || !looksLikeToken(shown.token):
+	case reason != ReasonUnknownKey:
+		return nil, refuse(reason)
+	case i.sessions != nil && maySession(shown.token) && !i.claimed(shown.token):
+		return i.bySession(id, r, shown.token)
+	case !i.readsBearers() || !looksLikeToken(shown.token):
 		return nil, refuse(reason)
 	}
 	signer, c, problem := i.verify(r.Context(), authorization, shown.token)
@@ -232,10 +254,21 @@ func (i *Identifier) byClaims(id *Identity, s *issuer, c claims) {
 	id.ID, id.Email = clean(c.text(s.UserClaim), maxID), s.email(c)
 	id.Roles, id.Groups = c.list(s.RolesClaim), c.list(s.GroupsClaim)
 	id.Name = clean(c.text(s.NameClaim), maxName)
+	i.person(id, s.Name)
+}
+
+// person names somebody whose id a way vouches for, and no more. One that looks
+// like an email and is not the one that is known may be somebody else's: it is
+// kept apart by the way. What LinkBy none makes of it is apart already.
+func (i *Identifier) person(id *Identity, way string) {
+	own := or(id.ID, id.Email)
 	if strings.Contains(id.ID, "@") && (id.Email == "" || email(id.ID) != id.Email) {
-		id.ID = s.Name + "/" + id.ID // it may be somebody else's email
+		id.ID = way + "/" + id.ID
 	}
-	i.name(id, s.Name)
+	i.name(id, way)
+	if i.cfg.LinkBy == LinkNone {
+		id.UserKey = "user:" + way + "/" + own
+	}
 }
 
 // name gives a person that came by a way its user key, and a name for people.
@@ -272,5 +305,5 @@ func (i *Identifier) missing() *scheduler.Problem {
 		return unauthorized(ReasonMissing, "nobody is served here without a name: "+
 			"call through Open WebUI, with ENABLE_FORWARD_USER_INFO_HEADERS=true")
 	}
-	return unauthorized(ReasonMissing, "an API key or a token is needed: send Authorization: Bearer <API key or token>, and ask your administrator for one")
+	return refuse(ReasonMissing)
 }

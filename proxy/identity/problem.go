@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"fmt"
 	"time"
 
 	"fairlane/scheduler"
@@ -27,53 +28,40 @@ const (
 	ReasonWrongAudience  Reason = "wrong_audience" // it is for somebody else
 	ReasonNoUser         Reason = "no_user"        // it does not say who
 	ReasonNoKeyBeside    Reason = "no_key_beside"  // a signed header without a valid key
+	ReasonNotAdmitted    Reason = "not_admitted"   // Open WebUI has not let them in yet
 	ReasonIssuerKeysDown Reason = "issuer_keys"    // 503: the issuer's keys cannot be fetched
+	ReasonSessionsDown   Reason = "sessions"       // 503: Open WebUI does not say whose the token is
+	ReasonTooManyFailed  Reason = "credentials"    // 429: too many credentials of this address failed
 )
 
 func unauthorized(reason Reason, message string) *scheduler.Problem {
 	return &scheduler.Problem{Code: scheduler.CodeInvalidAPIKey, Reason: reason, Message: message}
 }
 
-// refuse is a 401 with what to do about it.
-func refuse(reason Reason) *scheduler.Problem { return unauthorized(reason, advice(reason)) }
-
-// unavailable is for a token that nobody can judge now. The client shall keep it.
-func unavailable(issuer string) *scheduler.Problem {
-	const wait = 5 * time.Second
-	return scheduler.Refusal(scheduler.CodeOverloaded, ReasonIssuerKeysDown, wait,
-		"your token cannot be checked now, because the keys of "+issuer+" cannot be fetched: try again in 5 seconds")
+// refuse is a 401. Why a credential was not accepted stands in the log, where the
+// administrator finds it by the request's id: who tries credentials out is told
+// nothing by which the next one could be better.
+func refuse(reason Reason) *scheduler.Problem {
+	switch reason {
+	case ReasonMissing:
+		return unauthorized(reason, "an API key or a token is needed: send Authorization: Bearer <API key or token>, and ask your administrator for one")
+	case ReasonScheme:
+		return unauthorized(reason, "Authorization has to be a bearer: Authorization: Bearer <API key or token>")
+	default:
+		return unauthorized(reason, "the API key or token was not accepted: send a valid one once, as Authorization: Bearer <API key or token>, or log in again; "+
+			"your administrator finds the reason in the log, by the X-Request-Id of this answer")
+	}
 }
 
-// advice is what to do about a credential, by what is wrong with it.
-func advice(reason Reason) string {
-	switch reason {
-	case ReasonScheme:
-		return "Authorization has to be a bearer: Authorization: Bearer <API key or token>"
-	case ReasonMalformed:
-		return "the credential is empty, too long, sent twice or no token: send Authorization: Bearer <API key or token> once"
-	case ReasonExpiredKey:
-		return "this API key has expired: ask your administrator for a new one"
-	case ReasonExpiredToken:
-		return "the token has expired: log in again and send the new one"
-	case ReasonIncomplete:
-		return "the token has no exp, or does not say for whom it was made (aud): ask its issuer for one that has both"
-	case ReasonNotYetValid:
-		return "the token is not valid yet: check the clock of the machine that made it"
-	case ReasonAlgorithm:
-		return "the token is signed with an algorithm that is not accepted from its issuer"
-	case ReasonSignature:
-		return "the signature of the token is wrong: check that its issuer and fairlane have the same secret or keys"
-	case ReasonUnknownSigner:
-		return "the token is signed with a key that its issuer does not have, or no more: log in again"
-	case ReasonWrongIssuer:
-		return "tokens of this issuer are not accepted here"
-	case ReasonWrongAudience:
-		return "the token was made for another service: ask its issuer for one for fairlane"
-	case ReasonNoUser:
-		return "the token does not say whose it is"
-	case ReasonNoKeyBeside:
-		return "beside the signed identity the connection's own API key is needed: Authorization: Bearer <API key of this connection>"
-	default:
-		return "this is no API key and no token that is known here: check the key, or ask your administrator for one"
-	}
+// unavailable is for a token that nobody can judge now. The client shall keep it.
+func unavailable(reason Reason) *scheduler.Problem {
+	const wait = 5 * time.Second
+	return scheduler.Refusal(scheduler.CodeOverloaded, reason, wait, "your token cannot be checked now, because the service that it comes from does not answer: try again in 5 seconds")
+}
+
+// tooMany is for an address that credentials have failed from too often.
+func tooMany(wait time.Duration) *scheduler.Problem {
+	wait = max(time.Second, (wait + time.Second - 1).Truncate(time.Second))
+	return scheduler.Refusal(scheduler.CodeRateLimit, ReasonTooManyFailed, wait, fmt.Sprintf(
+		"too many API keys and tokens from your address were not accepted: send a valid one, and the next in %d s", int(wait.Seconds())))
 }

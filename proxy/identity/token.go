@@ -92,7 +92,7 @@ func (i *Identifier) verify(ctx context.Context, header, token string) (*issuer,
 			return s, c, nil
 		}
 		if reason = s.reasonOf(err, token); reason == ReasonIssuerKeysDown {
-			return nil, nil, unavailable(s.Name)
+			return nil, nil, unavailable(ReasonIssuerKeysDown)
 		}
 	}
 	return nil, nil, refuse(reason)

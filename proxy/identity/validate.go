@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/go-ldap/ldap/v3"
 )
 
 // faults collects what is wrong with a configuration.
@@ -47,10 +49,37 @@ func (c *Config) validate() error {
 		}
 		j.validate(f, path)
 	}
+	if c.LDAP.URL != "" {
+		c.LDAP.validate(f)
+	}
 	if _, err := newKeyRing(c.APIKeys, c.KeyFile, nil); err != nil {
 		f.errs = append(f.errs, err)
 	}
 	return errors.Join(f.errs...)
+}
+
+func (l *LDAP) validate(f *faults) {
+	const path = "identity.ldap"
+	servers := l.urls()
+	if servers == nil {
+		f.add(path+".url", "is no URL like ldaps://ldap.example.com, or several by commas")
+	}
+	if l.StartTLS && slices.ContainsFunc(servers, func(u *url.URL) bool { return u.Scheme == ldaps }) {
+		f.add(path+".start_tls", "is true, and ldaps:// is encrypted from the beginning: take one of them")
+	}
+	if l.BaseDN == "" {
+		f.add(path+".base_dn", "is empty: say where people are looked for, like dc=example,dc=com")
+	}
+	if l.BindDN != "" && l.BindPassword == "" {
+		f.add(path+".bind_password", "is empty: with bind_dn alone a server lets anybody in, and shows them little")
+	}
+	if _, err := ldap.CompileFilter(strings.Replace(l.UserFilter, "%s", "x", 1)); err != nil || strings.Count(l.UserFilter, "%s") != 1 {
+		f.add(path+".user_filter", "%q is no filter with %%s once, like (mail=%%s)", l.UserFilter)
+	}
+	f.oneOf(path+".user", l.User, UserEmail, UserID)
+	if l.Cache < 0 {
+		f.add(path+".cache", "%v is negative", l.Cache)
+	}
 }
 
 func (j *Issuer) validate(f *faults, path string) {

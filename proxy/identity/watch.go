@@ -140,6 +140,9 @@ func (i *Identifier) flows() []*flow {
 	for _, s := range i.issuers {
 		out = append(out, &s.flow)
 	}
+	if i.sessions != nil {
+		out = append(out, &i.sessions.flow)
+	}
 	return append(out, &i.certificate, &i.nobody, &i.trust)
 }
 
@@ -149,6 +152,12 @@ func (i *Identifier) Findings() []Finding {
 	var out []Finding
 	for _, s := range i.issuers {
 		out = append(out, s.findings()...)
+	}
+	if s := i.sessions; s != nil && s.memo.trouble() != nil {
+		out = append(out, Finding{sourceSessions, fmt.Sprintf("Open WebUI does not say whom tokens belong to: %v", s.memo.trouble()), "check identity.openwebui_sessions.url and the network on the way there"})
+	}
+	if d := i.groupsOf; d != nil && d.memo.trouble() != nil {
+		out = append(out, Finding{sourceLDAP, fmt.Sprintf("groups cannot be looked up: %v", d.memo.trouble()), "check identity.ldap and the network on the way there"})
 	}
 	for _, f := range i.flows() {
 		out = append(out, i.findings(f)...)

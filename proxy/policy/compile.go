@@ -60,7 +60,7 @@ type rule struct {
 	maxWait        time.Duration // 0: the class's
 	maySetPriority bool
 	allowFields    []string
-	isolated       bool
+	ownCache       bool
 	shared         bool
 
 	label                    string // of its buckets: its name, or what its when says
@@ -146,7 +146,7 @@ func compile(in *Rule, classes map[string]*class, global Sizes) rule {
 		r.mark(keyAllowFields, true)
 	}
 	if in.PrefixCache != nil {
-		r.isolated = *in.PrefixCache == CacheIsolated
+		r.ownCache = *in.PrefixCache == CacheOwn
 		r.mark(keyPrefixCache, true)
 	}
 	take(&r, keyWeight, &r.weight, in.Weight)

@@ -77,7 +77,7 @@ func (p *Policy) fill(d *Decision, q *Query) {
 		d.Priority = q.Priority
 	}
 	d.AllowFields = p.by(d, keyAllowFields).allowFields
-	d.Isolated = p.by(d, keyPrefixCache).isolated
+	d.OwnCache = p.by(d, keyPrefixCache).ownCache
 	if d.Task == "" && q.Endpoint.Generates() && !q.Endpoint.Audio() {
 		d.Size = p.by(d, keySizes).sizes.of(q)
 	}

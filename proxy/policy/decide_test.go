@@ -93,7 +93,7 @@ func TestDefaults(t *testing.T) {
 		})
 	}
 	d := decide(t, p, anna(), chat())
-	if d.MaxRunning != 8 || d.MaxQueued != 64 || d.MaxSequences != 4 || d.UserWeight != 1 || d.MaySetPriority || d.Isolated || d.limitsOf(Tokens) != "" || len(d.AllowFields) != 0 {
+	if d.MaxRunning != 8 || d.MaxQueued != 64 || d.MaxSequences != 4 || d.UserWeight != 1 || d.MaySetPriority || d.OwnCache || d.limitsOf(Tokens) != "" || len(d.AllowFields) != 0 {
 		t.Errorf("the built-in last rule gives %+v", d)
 	}
 }
@@ -103,7 +103,7 @@ func TestEachKeyComesFromTheFirstRuleThatSetsIt(t *testing.T) {
 	p := mustNew(t, withRules(
 		Rule{When: When{Role: []string{"boss"}}, Class: new("vip"), Weight: new(9.0)},
 		Rule{When: When{Group: []string{"R&D"}}, Weight: new(2.0), Limits: minutely(7)},
-		Rule{When: everybody, Weight: new(5.0), Class: new("background"), MaxRunning: new(3), MaxQueued: new(5), MaxSequences: new(2), PrefixCache: new("isolated")},
+		Rule{When: everybody, Weight: new(5.0), Class: new("background"), MaxRunning: new(3), MaxQueued: new(5), MaxSequences: new(2), PrefixCache: new("own")},
 		Rule{When: everybody, MaxRunning: new(99), AllowFields: []string{"cache_salt"}, MaySetPriority: new(true), MaxWait: new(time.Minute)},
 	))
 	q := chat()
@@ -111,7 +111,7 @@ func TestEachKeyComesFromTheFirstRuleThatSetsIt(t *testing.T) {
 	d := decide(t, p, anna(), q)
 	want := &Decision{
 		Class: "background", ClassWeight: 1, EngineRank: 2, UserWeight: 2, MaxRunning: 3, MaxQueued: 5, MaxSequences: 2, MaxWait: time.Minute,
-		Priority: -3, MaySetPriority: true, AllowFields: []string{"cache_salt"}, Isolated: true, Size: SizeLight,
+		Priority: -3, MaySetPriority: true, AllowFields: []string{"cache_salt"}, OwnCache: true, Size: SizeLight,
 		Buckets: []Bucket{{Kind: Requests, Scope: "requests/group=R&D", Owner: "user:anna@example.com", Limits: minutely(7).Set, Text: "n/minute"}},
 	}
 	if diff := cmp.Diff(want, d, cmp.FilterPath(func(p cmp.Path) bool {

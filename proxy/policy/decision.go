@@ -9,8 +9,8 @@ import (
 
 // Values of prefix_cache.
 const (
-	CacheShared   = "shared"   // one cache for all
-	CacheIsolated = "isolated" // a cache_salt per user
+	CacheShared = "shared" // one cache for all
+	CacheOwn    = "own"    // a cache_salt per user
 )
 
 // Names of the sizes.
@@ -88,7 +88,7 @@ type Decision struct {
 	Priority       int
 	MaySetPriority bool
 	AllowFields    []string // scheduling fields of the body that pass; not to be changed
-	Isolated       bool     // a prefix cache of the user's own
+	OwnCache       bool     // a prefix cache of the user's own
 
 	Size    string // light, medium, heavy; empty: has none
 	Task    string // by header or by guess; empty: interactive

@@ -58,7 +58,7 @@ type Rule struct {
 	MaxWait        *time.Duration
 	MaySetPriority *bool
 	AllowFields    []string // scheduling fields of the body that pass
-	PrefixCache    *string  // shared | isolated
+	PrefixCache    *string  // shared | own
 	Shared         bool     // the limits are one bucket of all who match
 }
 

@@ -101,8 +101,8 @@ func (c *Config) validateRule(f *faults, path string, r *Rule) {
 	if slices.Contains(r.AllowFields, "") {
 		f.add(path+".allow_fields", "a name is empty")
 	}
-	if r.PrefixCache != nil && *r.PrefixCache != CacheShared && *r.PrefixCache != CacheIsolated {
-		f.add(path+".prefix_cache", "is %q, and has to be %s or %s", *r.PrefixCache, CacheShared, CacheIsolated)
+	if r.PrefixCache != nil && *r.PrefixCache != CacheShared && *r.PrefixCache != CacheOwn {
+		f.add(path+".prefix_cache", "is %q, and has to be %s or %s", *r.PrefixCache, CacheShared, CacheOwn)
 	}
 	if r.Shared && r.Limits == nil && r.Tokens == nil && r.Sizes == nil {
 		f.add(path+".shared", "the rule has no limits, tokens or sizes that could be shared")

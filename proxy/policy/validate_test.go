@@ -39,7 +39,7 @@ func TestValidation(t *testing.T) {
 			c.Rules[3].Limits = &Limits{Text: "0/minute", Set: []limit.Limit{{Period: time.Minute}}}
 			c.Rules[3].Tokens = &Limits{Text: "1/x", Set: []limit.Limit{{N: 1}}}
 		}, []string{`policy[3].limits: "0/minute" is no limit`, `policy[3].tokens: "1/x" is no limit`}},
-		{"prefix_cache", func(c *Config) { c.Rules[3].PrefixCache = new("mine") }, []string{`policy[3].prefix_cache: is "mine", and has to be shared or isolated`}},
+		{"prefix_cache", func(c *Config) { c.Rules[3].PrefixCache = new("mine") }, []string{`policy[3].prefix_cache: is "mine", and has to be shared or own`}},
 		{"allow_fields", func(c *Config) { c.Rules[3].AllowFields = []string{""} }, []string{"policy[3].allow_fields: a name is empty"}},
 		{"shared nothing", func(c *Config) { c.Rules[3].Shared = true }, []string{"policy[3].shared: the rule has no limits"}},
 		{"empty list", func(c *Config) { c.Rules[3].When.Role = []string{} }, []string{"policy[3].when.role: is an empty list"}},

@@ -54,8 +54,8 @@ func (d *Decision) value(k key) string {
 	case keyAllowFields:
 		return strings.Join(d.AllowFields, ", ")
 	default:
-		if d.Isolated {
-			return CacheIsolated
+		if d.OwnCache {
+			return CacheOwn
 		}
 		return CacheShared
 	}

@@ -13,7 +13,7 @@ import (
 func TestWhy(t *testing.T) {
 	cfg := withRules(
 		Rule{When: When{Group: []string{"R&D"}}, Class: new("vip"), Limits: lim("30/minute", 30)},
-		Rule{Weight: new(0.5), PrefixCache: new("isolated"), AllowFields: []string{"cache_salt", "priority"}},
+		Rule{Weight: new(0.5), PrefixCache: new("own"), AllowFields: []string{"cache_salt", "priority"}},
 	)
 	cfg.MaxSlots = map[string]int{"main": 2}
 	got := decide(t, mustNew(t, cfg), anna(), chat()).Why()
@@ -29,7 +29,7 @@ func TestWhy(t *testing.T) {
 		{"max_wait", "2m0s", "classes.vip"},
 		{"may_set_priority", "false", "built-in rule"},
 		{"allow_fields", "cache_salt, priority", "policy[1]"},
-		{"prefix_cache", "isolated", "policy[1]"},
+		{"prefix_cache", "own", "policy[1]"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

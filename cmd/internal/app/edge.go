@@ -3,10 +3,8 @@ package app
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"sync/atomic"
 
 	"fairlane/cmd/internal/config"
@@ -45,10 +43,14 @@ func (a *App) startEdge(ctx context.Context) error {
 		return err
 	}
 	e.decider.now.Store(rules)
-	if e.identifier, err = identity.New(a.cfg.Identity, identity.Deps{Logger: a.log}); err != nil {
+	if e.identifier, err = a.newIdentifier(); err != nil {
 		return err
 	}
 	if err := a.startDesk(ctx, e); err != nil {
+		return err
+	}
+	cacheKey, err := a.broker.Secret(ctx, "cache-salt")
+	if err != nil {
 		return err
 	}
 	e.identifier.Start(ctx)
@@ -62,7 +64,7 @@ func (a *App) startEdge(ctx context.Context) error {
 	}
 	e.server, err = proxy.New(cfg, proxy.Deps{
 		Identifier: e.identifier, Decider: &e.decider, Limiter: proxy.NewLimiter(store, a.log), Queue: e.desk, Passer: passer{a.fleet},
-		Catalog: a.catalog.current, Ready: a.ready, Metrics: a.reg, Logger: a.log,
+		Catalog: a.catalog.current, Ready: a.ready, CacheKey: cacheKey, Metrics: a.reg, Logger: a.log,
 	})
 	if err != nil {
 		return err
@@ -72,6 +74,15 @@ func (a *App) startEdge(ctx context.Context) error {
 		return fmt.Errorf("edge: %w", err)
 	}
 	return nil
+}
+
+// newIdentifier is who says who is calling.
+func (a *App) newIdentifier() (*identity.Identifier, error) {
+	roots, err := config.Certificates(a.cfg.LDAPCAFile)
+	if err != nil {
+		return nil, fmt.Errorf("identity.ldap.ca_file: %w", err)
+	}
+	return identity.New(a.cfg.Identity, identity.Deps{Logger: a.log, LDAPRoots: roots, Metrics: a.reg})
 }
 
 func (a *App) newDesk() *calls.Desk {
@@ -119,13 +130,8 @@ func tlsOf(files config.TLSFiles) (*tls.Config, error) {
 	if files.ClientCAFile == "" {
 		return out, nil
 	}
-	pem, err := os.ReadFile(files.ClientCAFile)
-	if err != nil {
+	if out.ClientCAs, err = config.Certificates(files.ClientCAFile); err != nil {
 		return nil, fmt.Errorf("tls.client_ca_file: %w", err)
-	}
-	out.ClientCAs = x509.NewCertPool()
-	if !out.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("tls.client_ca_file: %s holds no certificate in PEM", files.ClientCAFile)
 	}
 	out.ClientAuth = tls.VerifyClientCertIfGiven
 	return out, nil

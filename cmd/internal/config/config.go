@@ -28,8 +28,8 @@ type Config struct {
 	Tiers    []Tier
 	Identity identity.Config // with the keys of the key file
 
-	OpenWebUISessions string // base URL of the Open WebUI to ask about session tokens; empty: none
-	LDAP              LDAPConfig
+	// LDAPCAFile names whose certificates the LDAP server may have; empty: the system's.
+	LDAPCAFile string
 
 	QueueStatus QueueStatus
 	Alerts      []Alert
@@ -99,13 +99,6 @@ type Timeouts struct{ Connect, FirstByte, Total, Idle time.Duration }
 type Tier struct {
 	Classes    []string
 	FloorBelow float64 // share that the tiers below are left at least
-}
-
-// LDAPConfig says where groups are looked up.
-type LDAPConfig struct {
-	URL, BindDN, BindPassword          string
-	BaseDN, UserFilter, GroupAttribute string
-	Cache                              time.Duration
 }
 
 // QueueStatus is what people see while they wait.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"math"
 	"net/netip"
 	"strings"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"fairlane/proxy/identity"
+	"fairlane/proxy/limit"
 )
 
 // keysPath is the place of the key file's entries in messages.
@@ -20,14 +22,13 @@ func (c *Config) identity(s *section) {
 		c.issuers(s)
 		s.in("forwarded", c.forwarded)
 		s.in("openwebui_sessions", func(s *section) {
-			take(s, "url", &c.OpenWebUISessions, webURL("http://open-webui:8080"))
-			if c.OpenWebUISessions != "" {
-				s.warn(s.path+".url", "this version does not ask Open WebUI about session tokens")
-			}
+			take(s, "url", &c.Identity.OpenWebUISessions, webURL("http://open-webui:8080"))
 		})
 		s.in("ldap", c.ldap)
 		take(s, "link_by", &c.Identity.LinkBy, word(identity.LinkEmail, identity.LinkNone))
 		take(s, "anonymous", &c.Identity.Anonymous, word(identity.AnonymousAllow, identity.AnonymousDeny))
+		c.Identity.FailedCredentials = identity.Rate{N: 30, Per: time.Minute}
+		take(s, "failed_credentials", &c.Identity.FailedCredentials, rate())
 		takeList(s, "trusted_proxies", &c.Identity.TrustedProxies, network())
 	})
 	_, err := identity.New(c.Identity, identity.Deps{})
@@ -73,20 +74,49 @@ func (c *Config) forwarded(s *section) {
 }
 
 func (c *Config) ldap(s *section) {
-	l := &c.LDAP
-	*l = LDAPConfig{UserFilter: "(mail=%s)", GroupAttribute: "memberOf", Cache: 5 * time.Minute}
+	l := &c.Identity.LDAP
+	l.Cache = 5 * time.Minute
 	take(s, "url", &l.URL, urls("ldaps://ldap.example.com", "ldap", "ldaps"))
+	take(s, "start_tls", &l.StartTLS, flag())
+	take(s, "ca_file", &c.LDAPCAFile, text())
 	take(s, "bind_dn", &l.BindDN, text())
 	take(s, "bind_password", &l.BindPassword, secret())
 	take(s, "base_dn", &l.BaseDN, text())
 	take(s, "user_filter", &l.UserFilter, checked("a filter with %s once, like (mail=%s)", func(s string) bool {
 		return strings.Count(s, "%") == 1 && strings.Count(s, "%s") == 1 && strings.HasPrefix(s, "(") && strings.HasSuffix(s, ")")
 	}))
+	take(s, "user", &l.User, word(identity.UserEmail, identity.UserID))
 	take(s, "group_attribute", &l.GroupAttribute, text())
+	take(s, "nested", &l.Nested, flag())
 	take(s, "cache", &l.Cache, duration(0))
-	if l.URL != "" {
-		s.warn(s.path+".url", "this version does not look groups up in LDAP")
+	if c.LDAPCAFile != "" {
+		c.LDAPCAFile = s.reader.path(c.LDAPCAFile)
 	}
+	if strings.HasPrefix(strings.ToLower(l.URL), "ldap://") && !l.StartTLS && l.BindPassword != "" {
+		s.warn(s.path+".url", "the password goes over the network in the clear: take ldaps://, or start_tls: true")
+	}
+}
+
+// rate is one limit, of which only its number and its period count; empty: none.
+func rate() kind[identity.Rate] {
+	return kind[identity.Rate]{want: `one limit, like "30/minute"`, isText: true, parse: func(s string) (identity.Rate, error) {
+		if strings.TrimSpace(s) == "" {
+			return identity.Rate{}, nil
+		}
+		set, err := limit.Parse(s)
+		switch {
+		case err != nil:
+			return identity.Rate{}, err
+		case len(set) != 1 || set[0].Burst != set[0].N || set[0].N > math.MaxInt32:
+			return identity.Rate{}, errNot
+		}
+		return identity.Rate{N: int(set[0].N), Per: set[0].Period}, nil
+	}, show: func(r identity.Rate) string {
+		if r.N == 0 {
+			return ""
+		}
+		return limit.Limit{N: int64(r.N), Period: r.Per, Burst: int64(r.N)}.String()
+	}}
 }
 
 // keyFile reads the keys, which stand in a file of their own.

@@ -120,11 +120,7 @@ func (c *Config) rule(s *section, r *policy.Rule) {
 	maybe(s, "max_wait", &r.MaxWait, positive())
 	maybe(s, "may_set_priority", &r.MaySetPriority, flag())
 	takeList(s, "allow_fields", &r.AllowFields, text())
-	cache := word(policy.CacheShared, policy.CacheIsolated, "own")
-	maybe(s, "prefix_cache", &r.PrefixCache, cache)
-	if r.PrefixCache != nil && *r.PrefixCache == "own" {
-		r.PrefixCache = new(policy.CacheIsolated)
-	}
+	maybe(s, "prefix_cache", &r.PrefixCache, word(policy.CacheShared, policy.CacheOwn))
 	take(s, "shared", &r.Shared, flag())
 }
 

@@ -35,7 +35,7 @@ policy:
     allow_fields: [cache_salt]
     prefix_cache: own
     shared: true
-  - {prefix_cache: isolated, allow_fields: []}
+  - {prefix_cache: own, allow_fields: []}
   - {max_running: 9}
 `, nil)
 	check(t, "rules", []policy.Rule{
@@ -51,9 +51,9 @@ policy:
 				Heavy:  policy.Size{MaxTokensFrom: 9, Limits: &policy.Limits{}},
 			},
 			MaxRunning: new(0), MaxQueued: new(2), MaxSequences: new(3), MaxWait: new(4 * time.Second), MaySetPriority: new(true),
-			AllowFields: []string{"cache_salt"}, PrefixCache: new("isolated"), Shared: true,
+			AllowFields: []string{"cache_salt"}, PrefixCache: new("own"), Shared: true,
 		},
-		{PrefixCache: new("isolated"), AllowFields: []string{}},
+		{PrefixCache: new("own"), AllowFields: []string{}},
 		{MaxRunning: new(9)},
 	}, c.Policy.Rules)
 	if c.Policy.Rules[1].AllowFields == nil {
