@@ -7,7 +7,7 @@
 //
 //	client → proxy: identity → policy → limit → calls ─publish→ JetStream
 //	                                                               │
-//	         dispatcher (fairqueue, capacity) ←──────────tail──────┘
+//	         dispatcher (turn: fairqueue, capacity) ←────tail──────┘
 //	                   │ grant
 //	                   ↓
 //	                 worker ⇄ handshake with calls: the body, or stale, or gone
@@ -27,7 +27,8 @@
 //   - [fairlane/scheduler/broker] is everything NATS: the streams, the lease, and
 //     the bus on which the roles call each other, in one process directly.
 //   - [fairlane/scheduler/dispatcher] decides who is served next. Its arithmetic
-//     is pure and lives in fairqueue (whose turn is it) and capacity (what fits).
+//     is pure and lives in turn, which joins fairqueue (who is next) and capacity
+//     (what fits) with what was learned, and which the simulator asks too.
 //   - [fairlane/scheduler/worker] runs attempts against [fairlane/scheduler/vllm].
 //   - [fairlane/scheduler/gpumodel] is how long a step of an engine takes; the
 //     emulator and the simulator share it.

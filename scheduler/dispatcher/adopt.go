@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"fairlane/scheduler"
-	"fairlane/scheduler/capacity"
 	"fairlane/scheduler/fairqueue"
+	"fairlane/scheduler/turn"
 )
 
 // recognise reports whether a running attempt is the one we know. An older one
@@ -26,7 +26,7 @@ func (l *leader) recognise(w *workerState, r *scheduler.Running, now time.Time) 
 		return true
 	case !g.Fence.Newer(it.ended):
 		return false // its end was told, and the worker has not heard that we know
-	case it.run != nil && it.run.first:
+	case it.run != nil && it.run.First:
 		return false // it will be told that it is stale
 	case it.run != nil && it.run.fence.Newer(g.Fence):
 		if !r.FirstByte { // else ours is stale, and will say so
@@ -51,25 +51,24 @@ func (l *leader) endTold(g *scheduler.Grant) bool {
 func (l *leader) adopt(w *workerState, r *scheduler.Running, now time.Time) {
 	it := l.lift(&r.Grant)
 	l.note(it.entry.Proxy, now)
-	backend := l.capacity.Backend(r.Grant.Backend)
+	backend := l.turn.Pool.Backend(r.Grant.Backend)
 	if backend == nil { // it was removed: what runs there ends without us
 		l.leaveTo(it, r.Grant.Fence, now)
 		return
 	}
 	l.items[it.entry.ID] = it
-	in := l.adoptedInput(it.entry, &r.Grant)
 	a := &attempt{
-		fence: r.Grant.Fence, number: r.Grant.Number, worker: w, backend: backend, input: in, grantedAt: now,
-		adopted: true, sent: r.Sent, first: r.FirstByte, generated: r.Generated,
+		Run: turn.Run{
+			Backend: backend, Input: l.adoptedInput(it.entry, &r.Grant), At: now, First: r.FirstByte, Generated: r.Generated,
+		},
+		fence: r.Grant.Fence, number: r.Grant.Number, worker: w, sent: r.Sent,
 	}
 	a.taken.Store(true)
-	a.hold = adoptedHold(now, backend, l.demand(it, in), r)
-	a.delivered = max(r.Grant.Charged, fairqueue.Actual(l.weights(), in.Tokens, in.Cached, r.Generated))
-	it.req = l.requestOf(it, in)
+	charged := max(r.Grant.Charged, l.turn.Cost(spent(a)))
 	if a.paid = l.over.ids[it.entry.ID].paid; a.paid != nil {
-		a.delivered = l.costOf(*a.paid)
+		charged = l.turn.Cost(*a.paid)
 	}
-	l.queue.Adopt(&it.req, l.path(it.entry), userOf(it.entry), r.Grant.Weights, a.delivered)
+	l.turn.Adopt(&it.req, it, &a.Run, r.Grant.Weights, charged)
 	l.runs(it, a)
 }
 
@@ -105,20 +104,11 @@ func (l *leader) lift(g *scheduler.Grant) *item {
 
 // adoptedInput is what the attempt was charged for.
 func (l *leader) adoptedInput(e *scheduler.Entry, g *scheduler.Grant) fairqueue.Input {
-	in := l.estimate.input(e)
+	in := l.turn.Input(e)
 	if g.Input > 0 {
 		in.Tokens, in.Cached = g.Input, min(g.Cached, g.Input)
 	}
 	return in
-}
-
-func adoptedHold(now time.Time, b *capacity.Backend, d capacity.Demand, r *scheduler.Running) *capacity.Hold {
-	h := b.Take(now, d)
-	if r.FirstByte {
-		h.FirstToken(now)
-		h.Progress(now, r.Generated)
-	}
-	return h
 }
 
 func (l *leader) cancelAttempt(w *workerState, id string, f scheduler.Fence) {

@@ -23,7 +23,7 @@ func TestADeadlineBoundsWaitingOnly(t *testing.T) {
 		advance(time.Second)
 		h.look(func(l *leader) {
 			check(t, l)
-			if n := l.class("normal").running; n != 2 {
+			if n := l.turn.Running("normal"); n != 2 {
 				t.Errorf("%d adopted", n)
 			}
 		})
@@ -67,7 +67,7 @@ func TestWhatIsOverHoldsItsRoom(t *testing.T) {
 		w.tell(s.report())
 		w.pass()
 		check(w, w.l)
-		if n := w.l.capacity.Backends()[0].State().Running; n != 1 {
+		if n := w.l.turn.Pool.Backends()[0].State().Running; n != 1 {
 			t.Errorf("%d slots are taken", n)
 		}
 		end := s.report(scheduler.Event{ID: "x", Fence: r.Grant.Fence, Kind: scheduler.EventEnd, Outcome: scheduler.Completed, Usage: scheduler.Usage{Input: 100, Output: 50, Known: true}})
@@ -76,7 +76,7 @@ func TestWhatIsOverHoldsItsRoom(t *testing.T) {
 			w.pass()
 		}
 		delete(s.running, attemptKey{"x", r.Grant.Fence})
-		if n := w.l.capacity.Backends()[0].State().Running; n != 0 || len(w.l.items) != 0 {
+		if n := w.l.turn.Pool.Backends()[0].State().Running; n != 0 || len(w.l.items) != 0 {
 			t.Errorf("%d slots are taken, %d requests are left", n, len(w.l.items))
 		}
 		if cost := counterValue(t, w.cfg.Metrics.costs.WithLabelValues(pool, "normal")); cost != 100+2*50 {
@@ -122,7 +122,7 @@ func TestAWorkerThatWasNotHeard(t *testing.T) {
 		}
 		w.tell(s.report())
 		w.pass()
-		if n := w.l.class("normal").running; n != 1 {
+		if n := w.l.turn.Running("normal"); n != 1 {
 			t.Errorf("%d run", n)
 		}
 		if got := w.l.items["x"].req.Charged(); got != (100+2*20)*fairqueue.Token {

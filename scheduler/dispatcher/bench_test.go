@@ -103,8 +103,8 @@ func BenchmarkRequest(b *testing.B) {
 				l.grantAll()
 				l.flushNotices()
 			}
-			if l.queue.Len() != waiting {
-				b.Fatalf("%d wait", l.queue.Len())
+			if l.turn.Queue.Len() != waiting {
+				b.Fatalf("%d wait", l.turn.Queue.Len())
 			}
 		})
 	}

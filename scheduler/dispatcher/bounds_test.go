@@ -18,7 +18,7 @@ func TestMaxRunning(t *testing.T) {
 			cs = append(cs, h.ask(wish{user: "bound", out: 200, maxRunning: 3}))
 		}
 		advance(time.Second)
-		h.look(func(l *leader) { most = l.class("normal").running })
+		h.look(func(l *leader) { most = l.turn.Running("normal") })
 		if most != 3 {
 			t.Errorf("%d of a user with max_running 3 run", most)
 		}
@@ -84,7 +84,7 @@ func TestHeadroom(t *testing.T) {
 		}
 		flood()
 		h.look(func(l *leader) {
-			if n := l.class("normal").running; n != 6 {
+			if n := l.turn.Running("normal"); n != 6 {
 				t.Errorf("%d of the others run, 2 of 8 slots are kept", n)
 			}
 		})
@@ -118,7 +118,7 @@ func TestHeadroomIsLessThanHalf(t *testing.T) {
 		}
 		advance(time.Second)
 		h.look(func(l *leader) {
-			if n := l.class("normal").running; n != 3 {
+			if n := l.turn.Running("normal"); n != 3 {
 				t.Errorf("%d run on 4 slots", n)
 			}
 		})

@@ -2,10 +2,9 @@ package dispatcher
 
 import "time"
 
-// classState counts what waits and runs of a class, for bounds and metrics.
+// classState counts what waits of a class and was served to it, for bounds and metrics.
 type classState struct {
 	queued      int
-	running     int   // sequences in flight
 	tokens      int64 // estimated cost that waits, in thousandths
 	front, back *item // the line of those that wait, the oldest in front
 	charge      int64 // delivered since the last slice of the window
@@ -25,7 +24,7 @@ func (l *leader) class(name string) *classState {
 // dropClasses forgets classes that are not in the policy any more.
 func (l *leader) dropClasses() {
 	for name, c := range l.classes {
-		if _, known := l.policy.Classes[name]; !known && c.queued == 0 && c.running == 0 && c.window() == 0 {
+		if _, known := l.policy.Classes[name]; !known && c.queued == 0 && l.turn.Running(name) == 0 && c.window() == 0 {
 			delete(l.classes, name)
 		}
 	}

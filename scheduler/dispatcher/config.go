@@ -34,14 +34,6 @@ type Class struct {
 	CoDel bool
 }
 
-// weight is the class's, 1 where none is known.
-func (p *Policy) weight(class string) float64 {
-	if c, ok := p.Classes[class]; ok && c.Weight > 0 {
-		return c.Weight
-	}
-	return 1
-}
-
 // rank is the class's, the last for one that is not known.
 func (p *Policy) rank(class string) int {
 	if c, ok := p.Classes[class]; ok {

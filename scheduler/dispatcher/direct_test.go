@@ -8,6 +8,7 @@ import (
 
 	"fairlane/scheduler"
 	"fairlane/scheduler/capacity"
+	"fairlane/scheduler/turn"
 )
 
 // direct runs a test against a leader that it calls itself, with one backend of so
@@ -196,7 +197,7 @@ func TestADeleteWaitsForTheLease(t *testing.T) {
 // TestWholeAnswersAreChargedByTime, but for those that generate nothing.
 func TestWholeAnswersAreChargedByTime(t *testing.T) {
 	direct(t, 8, 0, func(w *world) {
-		w.l.estimate.gap.add(0.01)
+		w.l.turn.Recall(&turn.Learned{Gap: turn.Mean{Value: 0.01, N: 1}})
 		for id, endpoint := range map[string]string{"chat": "chat", "list": "embeddings", "short": "chat"} {
 			w.put(id, id, 10)
 			e := w.l.items[id].entry
@@ -216,7 +217,7 @@ func TestWholeAnswersAreChargedByTime(t *testing.T) {
 		advance(2 * time.Second)
 		w.l.tick(time.Now())
 		for id, want := range map[string]int{"chat": 200, "list": 0, "short": 7} {
-			if got := w.l.items[id].run.generated; got != want {
+			if got := w.l.items[id].run.Generated; got != want {
 				t.Errorf("%s: %d tokens after 2 s, want %d", id, got, want)
 			}
 		}
@@ -285,7 +286,7 @@ func TestAnAttemptThatIsTakenBackGivesNoCredit(t *testing.T) {
 	direct(t, 8, 0, func(w *world) {
 		w.put("first", "a", 10)
 		w.put("next", "a", 10)
-		w.l.queue.SetMaxRunning("a", 1)
+		w.l.turn.Queue.SetMaxRunning("a", 1)
 		for _, id := range []string{"b1", "b2", "b3"} {
 			w.put(id, "b", 100)
 		}
@@ -297,7 +298,7 @@ func TestAnAttemptThatIsTakenBackGivesNoCredit(t *testing.T) {
 			w.pass()
 		}
 		w.happens(t, "first", scheduler.Event{Kind: scheduler.EventGone})
-		class := w.l.queue.Dump().Children[0]
+		class := w.l.turn.Queue.Dump().Children[0]
 		for _, user := range class.Children {
 			if user.Key == "a" && user.V < class.VNow {
 				t.Errorf("it stands at %v, the others at %v", user.V, class.VNow)

@@ -2,7 +2,8 @@
 //
 // Any number of processes run a [Dispatcher] for a pool; one holds the lease
 // and leads, the others stand by. A term of leadership is a leader: one
-// goroutine that owns the fair queue, the capacity of the backends and all that
+// goroutine that owns the fair queue and the capacity of the backends, which
+// [fairlane/scheduler/turn] joins to say who is next and where, and all that
 // is known of requests, workers and proxies. Everybody else posts to its inbox.
 //
 // # Whose a request is

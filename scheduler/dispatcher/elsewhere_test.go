@@ -73,7 +73,7 @@ func TestAStaleAttemptIsNotAdoptedAgain(t *testing.T) {
 		beat := s.report()
 		w.happens(t, "x", scheduler.Event{Kind: scheduler.EventStale})
 		w.tell(beat)
-		if n := w.l.class("normal").running; n != 0 || len(w.l.elsewhere) != 1 {
+		if n := w.l.turn.Running("normal"); n != 0 || len(w.l.elsewhere) != 1 {
 			t.Errorf("%d run, %d elsewhere", n, len(w.l.elsewhere))
 		}
 		delete(s.running, attemptKey{"x", r.Grant.Fence})

@@ -34,7 +34,7 @@ func (l *leader) event(ev *scheduler.Event, now time.Time) {
 		return // of an attempt that was given up
 	}
 	it.run.sent = it.run.sent || ev.Sent
-	it.run.generated = max(it.run.generated, ev.Generated)
+	it.run.Generated = max(it.run.Generated, ev.Generated)
 	switch ev.Kind {
 	case scheduler.EventFirstByte:
 		l.firstByte(it, ev, now)
@@ -59,7 +59,7 @@ func (l *leader) attemptOver(it *item, ev *scheduler.Event, now time.Time) {
 	case scheduler.EventStale:
 		l.stale(it, now)
 	case scheduler.EventBusy:
-		it.run.backend.Busy(now)
+		it.run.Backend.Busy(now)
 		l.requeue(it, "busy", "")
 	case scheduler.EventNoProxy:
 		l.repeat(it, "proxy", "proxy", nil)
@@ -70,27 +70,16 @@ func (l *leader) attemptOver(it *item, ev *scheduler.Event, now time.Time) {
 }
 
 func (l *leader) firstByte(it *item, ev *scheduler.Event, now time.Time) {
-	it.run.first = true
-	it.run.hold.FirstToken(now)
-	l.estimate.firstToken(ev.TTFT)
+	l.turn.FirstToken(now, &it.run.Run, ev.TTFT)
 }
 
 // progress charges what an answer generated beyond what was reserved.
 func (l *leader) progress(it *item, now time.Time) {
-	in := it.run.input
-	cost := fairqueue.Actual(l.weights(), in.Tokens, in.Cached, it.run.generated)
-	l.queue.Progress(&it.req, cost)
-	it.run.hold.Progress(now, it.run.generated)
-	l.deliver(it, cost)
+	l.deliver(it, l.turn.Progress(now, &it.req, &it.run.Run))
 }
 
 // deliver counts what was done for an item since the last time.
-func (l *leader) deliver(it *item, cost fairqueue.Cost) {
-	more := cost - it.run.delivered
-	if more <= 0 {
-		return
-	}
-	it.run.delivered = cost
+func (l *leader) deliver(it *item, more fairqueue.Cost) {
 	l.rate.delivered(more)
 	l.class(it.entry.Class).charge += more
 }
@@ -98,22 +87,13 @@ func (l *leader) deliver(it *item, cost fairqueue.Cost) {
 // progressWhole does the same for answers that do not stream, from how long
 // they have been running.
 func (l *leader) progressWhole(now time.Time) {
-	itl := l.estimate.itl()
-	if itl <= 0 {
-		return
-	}
 	for _, w := range l.workers {
 		for _, it := range w.running {
-			e, a := it.entry, it.run
-			if e.Stream || !a.sent || !generates(e.Endpoint) {
+			if !it.run.sent {
 				continue
 			}
-			each := int((now.Sub(a.grantedAt) - l.estimate.ttft()) / itl)
-			if e.MaxTokens > 0 {
-				each = min(each, e.MaxTokens)
-			}
-			if n := each * it.sequences(); n > a.generated {
-				a.generated = n
+			if n := l.turn.Unseen(now, it.entry, &it.run.Run); n > it.run.Generated {
+				it.run.Generated = n
 				l.progress(it, now)
 			}
 		}
@@ -124,10 +104,10 @@ func (l *leader) progressWhole(now time.Time) {
 func (l *leader) ended(it *item, ev *scheduler.Event, now time.Time) {
 	a, u := it.run, ev.Usage
 	if !u.Known {
-		u = scheduler.Usage{Input: a.input.Tokens, Cached: a.input.Cached, Output: ev.Generated}
+		u = scheduler.Usage{Input: a.Input.Tokens, Cached: a.Input.Cached, Output: ev.Generated}
 	}
 	if !u.CachedKnown {
-		u.Cached = min(a.input.Cached, u.Input)
+		u.Cached = min(a.Input.Cached, u.Input)
 	}
 	if ev.Outcome == scheduler.Invalid { // the backend refused it: no work was done
 		u = scheduler.Usage{}
@@ -135,18 +115,18 @@ func (l *leader) ended(it *item, ev *scheduler.Event, now time.Time) {
 	l.settle(it, u, ev.Outcome == scheduler.Completed)
 	switch ev.Outcome {
 	case scheduler.Completed:
-		l.alive(a.backend, a.backend.Success(now))
+		l.alive(a.Backend, a.Backend.Success(now))
 		l.learn(it.entry, a, ev.Usage, now)
 	case scheduler.Invalid:
-		l.alive(a.backend, a.backend.Answered(now))
+		l.alive(a.Backend, a.Backend.Answered(now))
 	case scheduler.Failed:
 		switch {
 		case ev.Died:
-			a.backend.Down(now)
+			a.Backend.Down(now)
 		case ev.Answered:
-			l.alive(a.backend, a.backend.Answered(now))
+			l.alive(a.Backend, a.Backend.Answered(now))
 		default:
-			l.blame(it, a.backend, ev.Problem, now)
+			l.blame(it, a.Backend, ev.Problem, now)
 		}
 	case scheduler.Cancelled, scheduler.Refused, scheduler.Expired, scheduler.Lost:
 	}
@@ -155,15 +135,12 @@ func (l *leader) ended(it *item, ev *scheduler.Event, now time.Time) {
 
 // learn takes what a completed request turned out to be.
 func (l *leader) learn(e *scheduler.Entry, a *attempt, u scheduler.Usage, now time.Time) {
-	l.estimate.learn(e, a, u, now)
-	l.cfg.Metrics.learned(l.cfg.Pool, a.input, u)
-	if !a.adopted {
-		l.service.add(now.Sub(a.grantedAt))
+	l.turn.Learn(now, e, &a.Run, u)
+	l.cfg.Metrics.learned(l.cfg.Pool, a.Input, u)
+	if !a.Adopted {
+		l.service.add(now.Sub(a.At))
 	}
 	l.rate.completed()
-	if u.CachedKnown && e.PrefixGroup != 0 {
-		l.capacity.Learn(e.PrefixGroup, u.Cached/max(e.Sequences, 1))
-	}
 }
 
 // hungUp settles a client that left. If the backend had the request, its
@@ -180,11 +157,7 @@ func (l *leader) hungUp(it *item) {
 
 // spent is what an attempt cost of which no usage will be heard.
 func spent(a *attempt) scheduler.Usage {
-	return scheduler.Usage{Input: a.input.Tokens, Cached: a.input.Cached, Output: a.generated}
-}
-
-func (l *leader) costOf(u scheduler.Usage) fairqueue.Cost {
-	return fairqueue.Actual(l.weights(), u.Input, u.Cached, u.Output)
+	return scheduler.Usage{Input: a.Input.Tokens, Cached: a.Input.Cached, Output: a.Generated}
 }
 
 // beyond is what u is more than what was paid.
@@ -194,20 +167,19 @@ func beyond(u, paid scheduler.Usage) scheduler.Usage {
 }
 
 func (l *leader) settle(it *item, u scheduler.Usage, completed bool) {
-	cost := l.costOf(u)
+	cost := l.turn.Cost(u)
 	rest, more := u, cost
 	if paid := it.run.paid; paid != nil {
-		rest, more = beyond(u, *paid), max(cost-l.costOf(*paid), 0)
+		rest, more = beyond(u, *paid), max(cost-l.turn.Cost(*paid), 0)
 	}
-	l.queue.Settle(&it.req, cost)
-	l.deliver(it, cost)
-	l.ran(it, u.Output, completed)
+	l.deliver(it, l.turn.Settle(time.Now(), &it.req, &it.run.Run, u, completed))
+	l.ran(it)
 	l.cfg.Metrics.spent(l.cfg.Pool, it.entry, rest, more)
 }
 
 // fault is a backend that failed before the first byte.
 func (l *leader) fault(it *item, ev *scheduler.Event, now time.Time) {
-	backend := it.run.backend
+	backend := it.run.Backend
 	x := l.trouble(it)
 	x.avoid = backend
 	switch {

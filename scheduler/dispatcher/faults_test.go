@@ -325,8 +325,8 @@ func TestADeadProxysEntriesAreRemoved(t *testing.T) {
 		advance(3 * time.Second)
 		h.look(func(l *leader) {
 			check(t, l)
-			if l.queue.Len() != 0 || l.proxies["other"] != (time.Time{}) {
-				t.Errorf("%d of a dead proxy wait", l.queue.Len())
+			if l.turn.Queue.Len() != 0 || l.proxies["other"] != (time.Time{}) {
+				t.Errorf("%d of a dead proxy wait", l.turn.Queue.Len())
 			}
 		})
 		busy.served(t)
@@ -359,8 +359,8 @@ func TestAProxyThatWasTakenForDead(t *testing.T) {
 		h.bus.sever("px", false)
 		advance(5 * time.Second)
 		h.look(func(l *leader) {
-			if l.queue.Len() != 5 {
-				t.Errorf("%d wait", l.queue.Len())
+			if l.turn.Queue.Len() != 5 {
+				t.Errorf("%d wait", l.turn.Queue.Len())
 			}
 		})
 		busy.served(t)
@@ -382,7 +382,7 @@ func TestCancels(t *testing.T) {
 		waiting.leave()
 		advance(time.Second)
 		h.look(func(l *leader) {
-			if l.queue.Len() != 0 {
+			if l.turn.Queue.Len() != 0 {
 				t.Error("it still waits")
 			}
 		})
@@ -448,7 +448,7 @@ func TestABackendIsRemovedWhileItRuns(t *testing.T) {
 			t.Errorf("%d went to a backend that was removed", n)
 		}
 		h.look(func(l *leader) {
-			if n := len(l.capacity.Backends()); n != 1 {
+			if n := len(l.turn.Pool.Backends()); n != 1 {
 				t.Errorf("%d backends", n)
 			}
 		})

@@ -6,7 +6,7 @@ import (
 
 	"fairlane/scheduler"
 	"fairlane/scheduler/capacity"
-	"fairlane/scheduler/fairqueue"
+	"fairlane/scheduler/turn"
 )
 
 // grantAll gives out every slot that somebody may have now.
@@ -18,7 +18,7 @@ func (l *leader) grantAll() {
 	}
 	now := time.Now()
 	l.held.note(l, now, l.blocked)
-	if at := l.capacity.Wake(now); !at.IsZero() {
+	if at := l.turn.Pool.Wake(now); !at.IsZero() {
 		l.wake.Reset(max(at.Sub(now), 0))
 	}
 }
@@ -26,17 +26,18 @@ func (l *leader) grantAll() {
 // grantNext lets whoever is next start, or ends who can never; false: nobody can
 // now.
 func (l *leader) grantNext() bool {
-	l.never, l.short, l.blocked = nil, false, blocked{}
-	r := l.queue.Dispatch(l.admit)
-	if r != nil {
-		if it, ok := r.Value.(*item); ok {
-			l.grant(it)
+	t := l.turn.Next(time.Now())
+	l.short, l.blocked = t.Short(), blockedBy(t.Blocked, t.Why)
+	if t.Request != nil {
+		if it, ok := t.Request.Value.(*item); ok {
+			l.grant(it, t.Run)
 		}
 	}
-	if it := l.never; it != nil { // also one that somebody else passed
+	if it, ok := t.Never.(*item); ok { // also one that somebody else passed
 		l.endQueued(it, neverFits(it))
+		return true
 	}
-	return r != nil || l.never != nil
+	return t.Request != nil
 }
 
 func neverFits(it *item) *scheduler.Problem {
@@ -45,117 +46,47 @@ func neverFits(it *item) *scheduler.Problem {
 		it.sequences(), it.entry.InputTokens)
 }
 
-// admit tells the fair queue whether a head can start now.
-func (l *leader) admit(r *fairqueue.Request, bypass bool) fairqueue.Decision {
-	it, ok := r.Value.(*item)
-	if !ok {
-		return fairqueue.Decision{Verdict: fairqueue.Stop}
-	}
-	if l.headroomRefuses(it) {
-		l.short = l.short || !bypass
-		return fairqueue.Decision{Verdict: fairqueue.Skip}
-	}
-	in := l.estimate.input(it.entry)
-	v := l.fit(it, in, !bypass)
-	if v == capacity.Fits {
-		return fairqueue.Decision{Verdict: fairqueue.Take, Reserve: fairqueue.Reserve(l.weights(), in)}
-	}
-	if v == capacity.Never {
-		l.never = it
-	}
-	if !bypass {
-		l.short = v == capacity.NoSlot || v == capacity.NoKV || v == capacity.Gate
-		l.blocked = blockedBy(it, v)
-	}
-	if v == capacity.NoKV || v == capacity.NoBackend && l.past(it).Attempts > 0 { // others may probe where it may not
-		return fairqueue.Decision{Verdict: fairqueue.Bypass}
-	}
-	return fairqueue.Decision{Verdict: fairqueue.Stop}
+// reaches finds the worker for a backend.
+func (l *leader) reaches(b *capacity.Backend) bool {
+	l.by = l.workerFor(b.URL(), time.Now())
+	return l.by != nil
 }
 
-// fit finds a backend, and a worker that takes grants for it. A backend for which
-// there is none at the moment gets nothing for a moment.
-func (l *leader) fit(it *item, in fairqueue.Input, head bool) capacity.Verdict {
-	now, d := time.Now(), l.demand(it, in)
-	for {
-		b, v := l.capacity.Fit(now, d, head)
-		if v != capacity.Fits {
-			return v
-		}
-		if w := l.workerFor(b.URL(), now); w != nil {
-			l.choice, l.by = b, w
-			return v
-		}
-		b.Busy(now)
+// went is what a request went through, as far as it matters for where it goes.
+func (l *leader) went(e *scheduler.Entry) turn.Past {
+	x := l.troubles[e.ID]
+	if x == nil {
+		return turn.Past{}
 	}
-}
-
-func (l *leader) demand(it *item, in fairqueue.Input) capacity.Demand {
-	e, past := it.entry, l.past(it)
-	d := capacity.Demand{
-		Sequences: e.Sequences, Input: in.Tokens, Cached: in.Cached, Expected: in.Expected,
-		Stream: e.Stream, Group: e.PrefixGroup, Chat: e.Chat, Alone: past.Deaths > 0, Faulted: past.Attempts > 0,
+	p := turn.Past{Faulted: x.Attempts > 0, Alone: x.Deaths > 0}
+	if x.avoid != nil {
+		p.Avoid = x.avoid.URL()
 	}
-	if past.avoid != nil {
-		d.Avoid = past.avoid.URL()
-	}
-	return d
-}
-
-func (l *leader) weights() fairqueue.Weights {
-	return fairqueue.Weights{Input: l.cfg.Cost.Input, Cached: l.cfg.Cost.Cached, Output: l.cfg.Cost.Output}
-}
-
-// headroomRefuses reports whether the slots that are free are kept for others.
-// Less than half of what there is can be kept, also while there is little, as on a
-// backend that is filled anew; and nothing from who needs all.
-func (l *leader) headroomRefuses(it *item) bool {
-	kept := 0
-	for name, c := range l.policy.Classes {
-		if name != it.entry.Class && c.Headroom > 0 {
-			kept += max(0, c.Headroom-l.class(name).running)
-		}
-	}
-	if kept == 0 {
-		return false
-	}
-	all, free := 0, 0
-	for _, b := range l.capacity.Backends() {
-		if s := b.State(); s.Up {
-			all += s.Slots
-			free += s.Slots - s.Running
-		}
-	}
-	kept = min(kept, (all-1)/2, all-it.sequences())
-	return kept > 0 && free-it.sequences() < kept
+	return p
 }
 
 // runs counts an item that is in flight from now on.
 func (l *leader) runs(it *item, a *attempt) {
 	it.run = a
 	a.worker.running[it.entry.ID] = it
-	l.class(it.entry.Class).running += it.sequences()
 }
 
-// ran counts an item that is not in flight any more and returns its slots.
-func (l *leader) ran(it *item, generated int, completed bool) {
-	it.run.hold.Release(time.Now(), generated, completed)
+// ran counts an item that is not in flight any more.
+func (l *leader) ran(it *item) {
 	delete(it.run.worker.running, it.entry.ID)
-	l.class(it.entry.Class).running -= it.sequences()
 	it.run = nil
 }
 
 // grant sends an item that the queue gave out to a worker.
-func (l *leader) grant(it *item) {
-	now, w := time.Now(), l.by
-	in := l.estimate.input(it.entry)
+func (l *leader) grant(it *item, run turn.Run) {
+	w := l.by
 	l.waited(it, "granted")
 	l.attempts++
 	w.granted++
 	a := &attempt{
+		Run:    run,
 		fence:  scheduler.Fence{Bucket: l.epoch.Bucket, Revision: l.epoch.Revision, Attempt: l.attempts},
-		number: w.granted, worker: w, backend: l.choice, hold: l.choice.Take(now, l.demand(it, in)),
-		input: in, grantedAt: now,
+		number: w.granted, worker: w,
 	}
 	l.runs(it, a)
 	l.send(it, a)
@@ -163,8 +94,8 @@ func (l *leader) grant(it *item) {
 
 func (l *leader) send(it *item, a *attempt) {
 	g := &scheduler.Grant{
-		Entry: *it.entry, Fence: a.fence, Number: a.number, Try: l.past(it).Attempts + 1, Backend: a.backend.URL(),
-		EnginePriority: -1, Charged: it.req.Charged(), Weights: it.req.Weights(), Input: a.input.Tokens, Cached: a.input.Cached,
+		Entry: *it.entry, Fence: a.fence, Number: a.number, Try: l.past(it).Attempts + 1, Backend: a.Backend.URL(),
+		EnginePriority: -1, Charged: it.req.Charged(), Weights: it.req.Weights(), Input: a.Input.Tokens, Cached: a.Input.Cached,
 	}
 	if l.cfg.PassPriority {
 		g.EnginePriority = l.policy.rank(it.entry.Class)
@@ -201,10 +132,10 @@ func (l *leader) requeue(it *item, reason, retry string) {
 		return
 	}
 	if retry != "" {
-		l.cfg.Metrics.retried(l.cfg.Pool, it.run.backend.URL(), retry)
+		l.cfg.Metrics.retried(l.cfg.Pool, it.run.Backend.URL(), retry)
 	}
-	l.ran(it, 0, false)
-	l.queue.Requeue(&it.req)
+	l.turn.Requeue(time.Now(), &it.req, &it.run.Run)
+	l.ran(it)
 	l.wait(it, true)
 	l.cfg.Metrics.requeued(l.cfg.Pool, reason)
 }
@@ -212,6 +143,6 @@ func (l *leader) requeue(it *item, reason, retry string) {
 // dropAttempt takes an attempt back that did nothing, and the request out of the
 // queue.
 func (l *leader) dropAttempt(it *item) {
-	l.ran(it, 0, false)
-	l.queue.Remove(&it.req)
+	l.turn.Remove(time.Now(), &it.req, &it.run.Run)
+	l.ran(it)
 }

@@ -8,6 +8,7 @@ import (
 
 	"fairlane/scheduler"
 	"fairlane/scheduler/capacity"
+	"fairlane/scheduler/turn"
 )
 
 const (
@@ -24,8 +25,11 @@ type blocked struct {
 	why string
 }
 
-func blockedBy(it *item, v capacity.Verdict) blocked {
+func blockedBy(head turn.Owner, v capacity.Verdict) blocked {
+	it, ok := head.(*item)
 	switch {
+	case !ok:
+		return blocked{}
 	case v == capacity.NoKV:
 		return blocked{it, "kv"}
 	case v == capacity.NoSlot && it.sequences() > 1:

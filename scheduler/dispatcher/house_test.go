@@ -189,16 +189,16 @@ type failer interface {
 func checkIdle(t failer, l *leader) {
 	t.Helper()
 	check(t, l)
-	if len(l.items) > 0 || len(l.elsewhere) > 0 || l.queue.Len() > 0 || len(l.expiries) > 0 || len(l.users) > 0 || len(l.troubles) > 0 || len(l.undeleted) > 0 {
+	if len(l.items) > 0 || len(l.elsewhere) > 0 || l.turn.Queue.Len() > 0 || len(l.expiries) > 0 || len(l.users) > 0 || len(l.troubles) > 0 || len(l.undeleted) > 0 {
 		t.Errorf("%d items, %d elsewhere, %d in the queue, %d deadlines, %d users, %d troubles, %d undeleted are left",
-			len(l.items), len(l.elsewhere), l.queue.Len(), len(l.expiries), len(l.users), len(l.troubles), len(l.undeleted))
+			len(l.items), len(l.elsewhere), l.turn.Queue.Len(), len(l.expiries), len(l.users), len(l.troubles), len(l.undeleted))
 	}
 	for name, c := range l.classes {
-		if c.queued != 0 || c.running != 0 || c.tokens != 0 || c.front != nil || c.back != nil {
+		if c.queued != 0 || l.turn.Running(name) != 0 || c.tokens != 0 || c.front != nil || c.back != nil {
 			t.Errorf("class %s: %+v", name, c)
 		}
 	}
-	for _, b := range l.capacity.Backends() {
+	for _, b := range l.turn.Pool.Backends() {
 		if s := b.State(); s.Running != 0 || s.KVHeld != 0 || s.Prefill != 0 {
 			t.Errorf("backend: %+v", s)
 		}
@@ -213,7 +213,7 @@ func checkIdle(t failer, l *leader) {
 // check holds the leader's counters against what they count.
 func check(t failer, l *leader) {
 	t.Helper()
-	if err := l.queue.Check(); err != nil {
+	if err := l.turn.Queue.Check(); err != nil {
 		t.Error(err)
 	}
 	queued, running, users := map[string]int{}, map[string]int{}, map[string]int{}
@@ -233,13 +233,13 @@ func check(t failer, l *leader) {
 			continue
 		}
 		running[it.entry.Class] += it.sequences()
-		slots[it.run.backend] += it.sequences()
+		slots[it.run.Backend] += it.sequences()
 		if !it.req.InFlight() || it.run.worker.running[id] != it || l.workers[it.run.worker.id] != it.run.worker {
 			t.Errorf("item %s runs nowhere", id)
 		}
 	}
-	if l.queue.Len() != waiting {
-		t.Errorf("%d wait, the queue has %d", waiting, l.queue.Len())
+	if l.turn.Queue.Len() != waiting {
+		t.Errorf("%d wait, the queue has %d", waiting, l.turn.Queue.Len())
 	}
 	for name, c := range l.classes {
 		line := 0
@@ -249,8 +249,8 @@ func check(t failer, l *leader) {
 				break
 			}
 		}
-		if c.queued != queued[name] || line != queued[name] || c.running != running[name] {
-			t.Errorf("class %s counts %d, %d in line, %d running; there are %d and %d", name, c.queued, line, c.running, queued[name], running[name])
+		if c.queued != queued[name] || line != queued[name] || l.turn.Running(name) != running[name] {
+			t.Errorf("class %s counts %d, %d in line, %d running; there are %d and %d", name, c.queued, line, l.turn.Running(name), queued[name], running[name])
 		}
 	}
 	for user, n := range l.users {
@@ -258,7 +258,7 @@ func check(t failer, l *leader) {
 			t.Errorf("user %s counts %d waiting, there are %d", user, n, users[user])
 		}
 	}
-	for _, b := range l.capacity.Backends() {
+	for _, b := range l.turn.Pool.Backends() {
 		if s := b.State(); s.Running != slots[b] {
 			t.Errorf("backend %s counts %d, %d run", s.URL, s.Running, slots[b])
 		}

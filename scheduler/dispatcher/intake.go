@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"fairlane/scheduler"
-	"fairlane/scheduler/fairqueue"
 )
 
 // arrive takes an entry that was read from the stream.
@@ -96,22 +95,8 @@ func (l *leader) bound(it *item) *scheduler.Problem {
 
 // enqueue puts an item into the queue for the first time.
 func (l *leader) enqueue(it *item) {
-	e := it.entry
-	it.req = l.requestOf(it, l.estimate.input(e))
-	l.queue.Push(&it.req, l.path(e), userOf(e))
+	l.turn.Push(&it.req, it)
 	l.wait(it, false)
-}
-
-func (l *leader) requestOf(it *item, in fairqueue.Input) fairqueue.Request {
-	e := it.entry
-	return fairqueue.Request{
-		ID: e.ID, Priority: e.Priority, AcceptedAt: e.AcceptedAt, Newest: l.policy.Classes[e.Class].CoDel, Sequences: it.sequences(),
-		Estimate: fairqueue.Actual(l.weights(), in.Tokens, in.Cached, in.Sequences*in.Expected), Tier: l.policy.tier(e.Class), Value: it,
-	}
-}
-
-func userOf(e *scheduler.Entry) fairqueue.User {
-	return fairqueue.User{Key: e.User, MaxRunning: e.MaxRunning}
 }
 
 // wait counts an item that is in the queue from now on.
@@ -187,7 +172,7 @@ func (l *leader) tell(it *item, p *scheduler.Problem) {
 
 // leaveQueue takes an item out of the queue without any charge.
 func (l *leader) leaveQueue(it *item, end string) {
-	l.queue.Remove(&it.req)
+	l.turn.Remove(time.Now(), &it.req, nil)
 	l.waited(it, end)
 }
 

@@ -33,7 +33,7 @@ func (l *leader) invert(now time.Time) {
 		return
 	}
 	l.invertAt = now
-	for _, x := range l.queue.Inversions() {
+	for _, x := range l.turn.Queue.Inversions() {
 		pair := [2]string{x.Heavy, x.Light}
 		i := l.inversions[pair]
 		if i == nil {

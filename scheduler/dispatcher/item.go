@@ -2,11 +2,10 @@ package dispatcher
 
 import (
 	"sync/atomic"
-	"time"
 
 	"fairlane/scheduler"
-	"fairlane/scheduler/capacity"
 	"fairlane/scheduler/fairqueue"
+	"fairlane/scheduler/turn"
 )
 
 // item is one request while the leader owns it.
@@ -15,7 +14,7 @@ type item struct {
 	entry *scheduler.Entry // nil: it is over
 	seq   uint64           // in the stream; 0: adopted without an entry
 
-	run          *attempt // nil while it waits
+	run          *attempt // nil while it waits; its Run is the decider's
 	expiry       int      // index in the heap of deadlines while it waits
 	older, newer *item    // in its class's line while it waits
 
@@ -26,21 +25,17 @@ type item struct {
 
 // attempt is one grant of an item.
 type attempt struct {
-	fence     scheduler.Fence
-	number    uint64 // among the grants to the worker
-	worker    *workerState
-	backend   *capacity.Backend
-	hold      *capacity.Hold
-	input     fairqueue.Input // what the reserve was computed from
-	grantedAt time.Time
-	taken     atomic.Bool // the worker said so
-	adopted   bool
-	sent      bool
-	first     bool
-	generated int
-	delivered fairqueue.Cost   // that was counted
-	paid      *scheduler.Usage // when its worker was taken for dead
+	turn.Run
+	fence  scheduler.Fence
+	number uint64 // among the grants to the worker
+	worker *workerState
+	taken  atomic.Bool // the worker said so
+	sent   bool
+	paid   *scheduler.Usage // when its worker was taken for dead
 }
+
+// Entry implements turn.Owner.
+func (it *item) Entry() *scheduler.Entry { return it.entry }
 
 func (it *item) queued() bool { return it.run == nil }
 

@@ -9,7 +9,7 @@ import (
 
 	"fairlane/scheduler"
 	"fairlane/scheduler/capacity"
-	"fairlane/scheduler/fairqueue"
+	"fairlane/scheduler/turn"
 )
 
 const (
@@ -36,9 +36,8 @@ type leader struct {
 	done     chan struct{}
 	say      func(*Status) // tells how the pool stands
 
-	queue    *fairqueue.Queue
-	capacity *capacity.Pool
-	items    map[string]*item
+	turn  *turn.Decider
+	items map[string]*item
 	// elsewhere are requests whose answer runs on an attempt that is not ours.
 	elsewhere map[string]elsewhere
 	over      tombstones
@@ -54,7 +53,6 @@ type leader struct {
 	undeleted []uint64
 	names     names
 
-	estimate   *estimates
 	rate       drainRate
 	service    serviceTimes
 	inversions map[[2]string]*inversion   // by the names of the classes, the heavier first
@@ -67,11 +65,9 @@ type leader struct {
 	loaded   bool // all entries that were there are read
 	open     bool // and what runs is adopted: granting may begin
 	attempts uint32
-	choice   *capacity.Backend // of the admit that took last
-	by       *workerState      // that is to run it
-	never    *item             // of the admit that found it can never fit
-	short    bool              // a head waits for capacity
-	blocked  blocked           // what the last dispatch was held by
+	by       *workerState // that is to run who is taken next
+	short    bool         // a head waits for capacity
+	blocked  blocked      // what the last dispatch was held by
 	held     held
 	noneUp   time.Time // since when no backend is up; zero: one is
 	upAgain  time.Time // when that was over last
@@ -86,22 +82,20 @@ func newLeader(ctx context.Context, cfg *Config, p Policy, epoch scheduler.Fence
 	if len(p.Share) == 0 {
 		p.Share = cfg.Share
 	}
-	q, err := newQueue(&p)
-	if err != nil {
-		return nil, err
-	}
 	now := time.Now()
-	return &leader{
+	l := &leader{
 		cfg: cfg, ctx: ctx, policy: p, epoch: epoch, say: func(*Status) {},
 		inbox: make(chan func(), inboxSize), done: make(chan struct{}),
-		queue: q, capacity: capacity.NewPool(p.Backend),
 		items: map[string]*item{}, elsewhere: map[string]elsewhere{}, over: newTombstones(remembered), troubles: map[string]*trouble{},
 		users: map[string]int{}, classes: map[string]*classState{},
 		workers: map[string]*workerState{}, proxies: map[string]time.Time{}, notices: map[string][]scheduler.Notice{},
-		names: names{}, inversions: map[[2]string]*inversion{}, estimate: newEstimates(), preempted: map[string]capacity.Sample{},
+		names: names{}, inversions: map[[2]string]*inversion{}, preempted: map[string]capacity.Sample{},
 		rand:   rand.New(rand.NewPCG(uint64(epoch.Bucket), uint64(epoch.Revision))),
 		noneUp: now, started: now, ticked: now, savedAt: now, wake: time.NewTimer(time.Hour),
-	}, nil
+	}
+	var err error
+	l.turn, err = turn.New(turn.Config{Policy: p.turn(cfg.Cost), Backends: p.Backend, Reach: l.reaches, Past: l.went})
+	return l, err
 }
 
 // run leads until ctx ends.
@@ -231,11 +225,11 @@ func (l *leader) apply(p Policy) {
 	if len(p.Share) == 0 {
 		p.Share = l.cfg.Share
 	}
-	was := l.policy
 	l.policy = p
-	l.capacity.Configure(p.Backend)
-	l.reshape(&was)
-	l.reweigh()
+	l.turn.Pool.Configure(p.Backend)
+	if err := l.turn.Apply(p.turn(l.cfg.Cost), l.arrived(), l.flying()); err != nil { // refused where the policy was read
+		l.cfg.Logger.Error("the queue keeps its tree", slog.String("pool", l.cfg.Pool), slog.Any("error", err))
+	}
 	clear(l.inversions)
 	l.backends(time.Now())
 	l.cfg.Logger.Info("policy applied", slog.String("pool", l.cfg.Pool))

@@ -102,7 +102,7 @@ func (l *leader) where(ids []string) []scheduler.Notice {
 
 // place is an item's position and expected wait.
 func (l *leader) place(it *item) scheduler.Notice {
-	o := l.queue.Outlook(&it.req)
+	o := l.turn.Queue.Outlook(&it.req)
 	n := scheduler.Notice{ID: it.entry.ID, Kind: scheduler.NoticeQueued, Position: o.Position}
 	n.ETA, _, _ = l.rate.wait(&o, l.waiting())
 	return n
@@ -114,7 +114,7 @@ func (l *leader) hopeless(it *item, now time.Time) *scheduler.Problem {
 	if !l.open || !l.noneUp.IsZero() || l.rate.seconds < sureAfter || it.entry.Deadline.IsZero() {
 		return nil
 	}
-	o := l.queue.Outlook(&it.req)
+	o := l.turn.Queue.Outlook(&it.req)
 	left := it.entry.Deadline.Sub(now)
 	bound := time.Duration(hopelessAt * float64(left))
 	all, own, known := l.rate.wait(&o, l.waiting())

@@ -10,6 +10,7 @@ import (
 
 	"fairlane/scheduler/capacity"
 	"fairlane/scheduler/fairqueue"
+	"fairlane/scheduler/turn"
 )
 
 const (
@@ -25,25 +26,13 @@ const (
 // saved is what a leader leaves to its successor. Nothing in it is needed: who
 // finds none begins anew.
 type saved struct {
+	turn.Learned
 	Version  int                `json:"version"`
 	At       time.Time          `json:"at"`
 	Debts    []fairqueue.Debt   `json:"debts,omitempty"`
 	Backends []capacity.Learned `json:"backends,omitempty"`
-	Output   mean               `json:"output"`
-	Classes  map[string]mean    `json:"classes,omitempty"`
-	Users    map[string]mean    `json:"users,omitempty"`
-	Cached   []savedShare       `json:"cached,omitempty"`
-	Gap      mean               `json:"gap"`
-	First    mean               `json:"first"`
 	Troubles map[string]trouble `json:"troubles,omitempty"`
 	Suspects []Suspect          `json:"suspects,omitempty"`
-}
-
-// savedShare is the cached part of the prompts of a user in a prefix group.
-type savedShare struct {
-	User  string `json:"user"`
-	Group uint64 `json:"group"`
-	Share mean   `json:"share"`
 }
 
 // remember saves what was learned, every 5 s and never twice at once.
@@ -90,10 +79,9 @@ func (l *leader) save(ctx context.Context, s *saved) {
 
 // learned copies what is worth to be saved.
 func (l *leader) learned(now time.Time) *saved {
-	e := l.estimate
 	s := &saved{
-		Version: savedVersion, At: now, Debts: largest(l.queue.Export()),
-		Output: e.pool, Classes: some(e.classes), Users: some(e.users), Gap: e.gap, First: e.first,
+		Version: savedVersion, At: now, Debts: largest(l.turn.Queue.Export()),
+		Learned:  l.turn.Learned(mostSaved),
 		Troubles: map[string]trouble{}, Suspects: slices.Clone(l.suspects),
 	}
 	for id, x := range l.troubles {
@@ -101,13 +89,7 @@ func (l *leader) learned(now time.Time) *saved {
 			s.Troubles[id] = *x
 		}
 	}
-	for k, m := range e.cached {
-		if len(s.Cached) >= mostSaved {
-			break
-		}
-		s.Cached = append(s.Cached, savedShare{k.user, k.group, *m})
-	}
-	for _, b := range l.capacity.Backends() {
+	for _, b := range l.turn.Pool.Backends() {
 		s.Backends = append(s.Backends, b.Learned())
 	}
 	return s
@@ -120,17 +102,6 @@ func largest(debts []fairqueue.Debt) []fairqueue.Debt {
 	}
 	slices.SortStableFunc(debts, func(a, b fairqueue.Debt) int { return cmp.Compare(b.V, a.V) })
 	return debts[:mostSaved]
-}
-
-func some(m map[string]*mean) map[string]mean {
-	out := make(map[string]mean, min(len(m), mostSaved))
-	for k, x := range m {
-		if len(out) >= mostSaved {
-			break
-		}
-		out[k] = *x
-	}
-	return out
 }
 
 // recall takes what a predecessor saved.
@@ -158,7 +129,7 @@ func (l *leader) recall(ctx context.Context) {
 func (l *leader) inherit(s *saved, now time.Time) {
 	age := now.Sub(s.At)
 	if age < debtsGoodFor {
-		l.queue.Import(s.Debts)
+		l.turn.Queue.Import(s.Debts)
 	}
 	if age < troublesGoodFor {
 		for id, x := range s.Troubles {
@@ -167,29 +138,9 @@ func (l *leader) inherit(s *saved, now time.Time) {
 	}
 	l.suspects = s.Suspects[max(0, len(s.Suspects)-mostSuspects):]
 	for _, x := range s.Backends {
-		if b := l.capacity.Backend(x.URL); b != nil {
+		if b := l.turn.Pool.Backend(x.URL); b != nil {
 			b.Recall(x)
 		}
 	}
-	l.estimate.inherit(s)
-}
-
-func (s *estimates) inherit(from *saved) {
-	s.pool, s.gap, s.first = from.Output.sane(), from.Gap.sane(), from.First.sane()
-	for k, m := range from.Classes {
-		*of(s.classes, k) = m.sane()
-	}
-	for k, m := range from.Users {
-		*of(s.users, k) = m.sane()
-	}
-	for _, c := range from.Cached {
-		share := c.Share.sane()
-		share.Value = min(share.Value, 1)
-		*of(s.cached, cacheKey{c.User, c.Group}) = share
-	}
-}
-
-// sane is a mean as it can be. JSON knows no NaN.
-func (m mean) sane() mean {
-	return mean{Value: max(m.Value, 0), N: min(max(m.N, 0), memory)}
+	l.turn.Recall(&s.Learned)
 }

@@ -34,7 +34,7 @@ func TestAVIPOvertakesAFlood(t *testing.T) {
 		}
 		advance(10 * time.Second)
 		h.look(func(l *leader) {
-			if n := l.class("normal").running; n != 8 {
+			if n := l.turn.Running("normal"); n != 8 {
 				t.Fatalf("%d of the flood run", n)
 			}
 		})

@@ -30,7 +30,7 @@ func (l *leader) publish(now time.Time) {
 			gauge{g.oldest, c.age(now).Seconds(), labels})
 	}
 	running := l.runningByClass()
-	for _, b := range l.capacity.Backends() {
+	for _, b := range l.turn.Pool.Backends() {
 		out = append(out, l.backendGauges(b.State(), running)...)
 	}
 	out = append(out, l.shares(now)...)
@@ -62,7 +62,7 @@ func (l *leader) runningByClass() map[string]map[string]int {
 	out := map[string]map[string]int{}
 	for _, w := range l.workers {
 		for _, it := range w.running {
-			u := it.run.backend.URL()
+			u := it.run.Backend.URL()
 			if out[u] == nil {
 				out[u] = map[string]int{}
 			}
@@ -105,12 +105,12 @@ func (l *leader) shares(now time.Time) []gauge {
 // for the last minute.
 func (l *leader) entitled() map[string]float64 {
 	out, rest := map[string]float64{}, 1.0
-	for i := range len(l.policy.Tiers) + 1 {
+	for i := range len(l.turn.Policy().Tiers) + 1 {
 		weights, mine, below := 0.0, 0.0, 0.0
 		for name, c := range l.classes {
-			switch tier := l.policy.tier(name); {
+			switch tier := l.turn.Policy().Tier(name); {
 			case tier == i:
-				weights += l.policy.weight(name) * c.activity()
+				weights += l.turn.Policy().Weight(name) * c.activity()
 				mine = max(mine, c.activity())
 			case tier > i:
 				below = max(below, c.activity())
@@ -121,12 +121,12 @@ func (l *leader) entitled() map[string]float64 {
 		}
 		part := rest
 		if below > 0 {
-			part *= mine * (1 - l.policy.Tiers[i].Floor*below)
+			part *= mine * (1 - l.turn.Policy().Tiers[i].Floor*below)
 		}
 		rest -= part
 		for name, c := range l.classes {
-			if l.policy.tier(name) == i {
-				out[name] = part * l.policy.weight(name) * c.activity() / weights
+			if l.turn.Policy().Tier(name) == i {
+				out[name] = part * l.turn.Policy().Weight(name) * c.activity() / weights
 			}
 		}
 	}

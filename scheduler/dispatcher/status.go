@@ -49,10 +49,10 @@ func (d *Dispatcher) Status() (s Status, leading bool) {
 func (l *leader) standing(now time.Time) *Status {
 	s := &Status{Suspects: slices.Clone(l.suspects), Inverted: l.inverted()}
 	for name, c := range l.classes {
-		s.Classes = append(s.Classes, ClassStatus{Name: name, Waiting: c.queued, Running: c.running, Oldest: c.age(now)})
+		s.Classes = append(s.Classes, ClassStatus{Name: name, Waiting: c.queued, Running: l.turn.Running(name), Oldest: c.age(now)})
 	}
 	slices.SortFunc(s.Classes, func(a, b ClassStatus) int { return cmp.Compare(a.Name, b.Name) })
-	for _, b := range l.capacity.Backends() {
+	for _, b := range l.turn.Pool.Backends() {
 		s.Backends = append(s.Backends, b.State())
 	}
 	return s

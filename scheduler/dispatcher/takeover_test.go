@@ -39,13 +39,13 @@ func TestTakeover(t *testing.T) {
 		advance(time.Second)
 		h.look(func(l *leader) {
 			check(t, l)
-			if n := l.class("normal").running; n != 8 {
+			if n := l.turn.Running("normal"); n != 8 {
 				t.Errorf("%d adopted", n)
 			}
-			if n := l.queue.Len(); n != 8 {
+			if n := l.turn.Queue.Len(); n != 8 {
 				t.Errorf("%d wait", n)
 			}
-			if e := l.estimate.output(&scheduler.Entry{Endpoint: "chat", Class: "normal", User: "u"}); e != 700 {
+			if e := l.turn.Input(&scheduler.Entry{Endpoint: "chat", Class: "normal", User: "u"}).Expected; e != 700 {
 				t.Errorf("the next answer of u is expected to have %d tokens", e)
 			}
 		})
@@ -219,7 +219,7 @@ func TestALeaderThatWasCutOffTakesNobodyForDead(t *testing.T) {
 		hear(false)
 		h.bus.sever("w1", true)
 		stand := func() (workers, proxies, running int) {
-			h.look(func(l *leader) { workers, proxies, running = len(l.workers), len(l.proxies), l.class("normal").running })
+			h.look(func(l *leader) { workers, proxies, running = len(l.workers), len(l.proxies), l.turn.Running("normal") })
 			return workers, proxies, running
 		}
 		if workers, proxies, running := stand(); workers != 2 || proxies != 1 || running != 1 {
@@ -299,7 +299,7 @@ func TestStopHandsOver(t *testing.T) {
 		h.elect(1)
 		advance(time.Second)
 		h.look(func(l *leader) {
-			if e := l.estimate.output(&scheduler.Entry{Endpoint: "chat", Class: "normal", User: "u"}); e != 900 {
+			if e := l.turn.Input(&scheduler.Entry{Endpoint: "chat", Class: "normal", User: "u"}).Expected; e != 900 {
 				t.Errorf("%d tokens are expected", e)
 			}
 		})

@@ -117,7 +117,7 @@ func TestTheTreeIsChangedHot(t *testing.T) {
 		apply()
 		wantParts(t, "another tier", got(20*time.Second), map[string]float64{"ann": 0.45, "bob": 0.45, "max": 0.1})
 		h.look(func(l *leader) {
-			if err := l.queue.Check(); err != nil {
+			if err := l.turn.Queue.Check(); err != nil {
 				t.Error(err)
 			}
 		})

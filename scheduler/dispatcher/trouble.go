@@ -25,7 +25,7 @@ func (l *leader) trouble(it *item) *trouble {
 func (l *leader) failed(it *item) *trouble {
 	x := l.trouble(it)
 	x.Attempts++
-	x.Last = it.run.backend.URL()
+	x.Last = it.run.Backend.URL()
 	return x
 }
 

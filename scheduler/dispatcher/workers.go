@@ -73,8 +73,8 @@ func (l *leader) reconcile(w *workerState, b *scheduler.Beat, now time.Time) {
 func (l *leader) vanished(it *item) {
 	u := spent(it.run)
 	it.ended = it.run.fence
-	l.queue.Settle(&it.req, l.costOf(u))
-	l.ran(it, u.Output, false)
+	l.turn.Settle(time.Now(), &it.req, &it.run.Run, u, false)
+	l.ran(it)
 	l.forget(it)
 }
 
@@ -108,7 +108,7 @@ func (l *leader) dropWorker(id string) {
 	}
 	delete(l.workers, id)
 	for _, it := range w.running {
-		if it.run.first {
+		if it.run.First {
 			l.lost(it)
 			continue
 		}
@@ -135,7 +135,7 @@ func (l *leader) workerFor(backend string, now time.Time) *workerState {
 // grants reaches it.
 func (l *leader) backends(now time.Time) {
 	anyUp := false
-	for _, b := range l.capacity.Backends() {
+	for _, b := range l.turn.Pool.Backends() {
 		up, newest := l.seen(b.URL())
 		if up {
 			b.Up(now)

@@ -57,9 +57,12 @@ func (p *Policy) Tier(class string) int {
 // ByUser reports whether a user is one, whatever the classes of its requests.
 func (p *Policy) ByUser() bool { return p.Share[0] != "class" }
 
+// SameShare reports whether the tree has the same levels.
+func (p *Policy) SameShare(o *Policy) bool { return slices.Equal(p.Share, o.Share) }
+
 // SameTree reports whether what waits under p may stay where it is under o.
 func (p *Policy) SameTree(o *Policy) bool {
-	return slices.Equal(p.Share, o.Share) && slices.EqualFunc(p.Tiers, o.Tiers, func(a, b Tier) bool {
+	return p.SameShare(o) && slices.EqualFunc(p.Tiers, o.Tiers, func(a, b Tier) bool {
 		return a.Floor == b.Floor && slices.Equal(a.Classes, b.Classes)
 	})
 }
