@@ -38,6 +38,20 @@ type Pool struct {
 	Classes  []Class   `json:"classes,omitempty"`
 	Backends []Backend `json:"backends"`
 	Suspects []Suspect `json:"suspects,omitempty"`
+	// Inversions are the classes of which a member is entitled to less than one of a
+	// lighter class.
+	Inversions []Inversion `json:"inversions,omitempty"`
+}
+
+// Inversion is a class that so many share that a member of it is entitled to less
+// than one of a lighter class, both with an own weight of 1.
+type Inversion struct {
+	Heavy        string  `json:"class"`
+	Light        string  `json:"lighter_class"`
+	HeavyMembers int     `json:"members"` // users with requests that wait or run
+	LightMembers int     `json:"lighter_members"`
+	HeavyPart    float64 `json:"entitled_share"` // of one member
+	LightPart    float64 `json:"lighter_entitled_share"`
 }
 
 // Class is the state of a class's queue, from the leader.

@@ -199,9 +199,12 @@ func policyOf(cfg *config.Config, p config.Pool) (dispatcher.Policy, error) {
 	if err != nil {
 		return dispatcher.Policy{}, err
 	}
-	out := dispatcher.Policy{Classes: map[string]dispatcher.Class{}}
+	out := dispatcher.Policy{Share: cfg.Share, Classes: map[string]dispatcher.Class{}}
 	for name, c := range cfg.Policy.Classes {
-		out.Classes[name] = dispatcher.Class{Weight: c.Weight, MaxQueued: c.MaxQueued, Headroom: c.Headroom, Rank: rules.Rank(name)}
+		out.Classes[name] = dispatcher.Class{Weight: c.Weight, MaxQueued: c.MaxQueued, Headroom: c.Headroom, Rank: rules.Rank(name), CoDel: c.CoDel}
+	}
+	for _, t := range cfg.Tiers {
+		out.Tiers = append(out.Tiers, dispatcher.Tier{Classes: t.Classes, Floor: t.FloorBelow})
 	}
 	out.Backend = capacity.Config{Fixed: !p.Adaptive, ITL: p.TargetITL, Anywhere: !p.PrefixAffinity}
 	for _, b := range p.Backends {

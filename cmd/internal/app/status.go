@@ -78,6 +78,9 @@ func (a *App) poolStatus(pool string) admin.Pool {
 	for _, s := range led.Suspects {
 		p.Suspects = append(p.Suspects, admin.Suspect{RequestID: s.ID, UserKey: s.User, Model: s.Model, InputTokens: s.InputTokens, At: s.At})
 	}
+	for _, i := range led.Inverted {
+		p.Inversions = append(p.Inversions, admin.Inversion(i))
+	}
 	for _, s := range a.fleet.Statuses(pool) {
 		p.Backends = append(p.Backends, backendStatus(s, led.Backends))
 	}

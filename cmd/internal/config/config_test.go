@@ -164,8 +164,9 @@ func check[T any](t *testing.T, what string, want, got T) {
 // The features that are to come say so where somebody asks for them.
 func TestWarnings(t *testing.T) {
 	for text, want := range map[string]string{
-		"tiers: [{classes: [vip], floor_below: 0.1}]":                                     "tiers: ",
-		"classes: {vip: {codel: true}}":                                                   "classes.vip.codel: ",
+		"tiers: [{classes: [vip], floor_below: 0}]": "tiers[0].floor_below: ",
+		"policy: [{when: {user: [a, b, c]}, class: vip}, {when: {user: d}, class: standard}]\nclasses: {vip: {weight: 8}, standard: {weight: 3}}": "classes.vip.weight: ",
+		"share: [user]\npolicy: [{when: {group: interns}, class: vip, weight: 0.1}]":                                                              "classes.vip.weight: ",
 		"identity: {ldap: {url: 'ldaps://l'}}":                                            "identity.ldap.url: ",
 		"identity: {openwebui_sessions: {url: 'http://open-webui:8080'}}":                 "identity.openwebui_sessions.url: ",
 		"alerts: [{when: 'refusals_per_user > 50 in 1h', to: wecom, url: 'https://x/y'}]": "alerts: ",
@@ -328,7 +329,7 @@ admin: {tokens: [{name: ops, token: first}]}
 		"nothing":         {},
 		"hot":             {edit: []string{"http://a", "http://other"}, more: "classes: {vip: {weight: 9}, gold: {}}\npolicy: []\nsizes: {heavy: {limits: 1/second}}\nqueue: {max_bytes: 2GB}\ndefault_class: gold"},
 		"a key":           {edit: []string{":9000", ":9009"}, want: []string{"listen"}},
-		"several":         {edit: []string{":9000", ":9009"}, more: "http: {idle: 1s}\nshare: [user]", want: []string{"http.idle", "listen", "share"}},
+		"several":         {edit: []string{":9000", ":9009"}, more: "http: {idle: 1s}\nshare: [user]", want: []string{"http.idle", "listen"}},
 		"a secret":        {edit: []string{"one", "two", "first", "second"}, want: []string{"admin.tokens[0].token", "identity.jwt[0].secret"}},
 		"one more":        {edit: []string{"{name: b}", "{name: b}, {name: c}"}, want: []string{"pools"}},
 		"one less":        {edit: []string{", {name: b}", ""}, want: []string{"pools"}},

@@ -13,6 +13,9 @@ import (
 	"fairlane/proxy/policy"
 )
 
+// anybodyKey is the key of somebody of whom nothing is known.
+const anybodyKey = "user:example"
+
 // maxExamples bounds the people of one list in a rule.
 const maxExamples = 20
 
@@ -44,7 +47,7 @@ func (c *Config) examples() []example {
 
 func (c *Config) person(label string) example {
 	e := example{label: label}
-	e.id = identity.Identity{UserKey: "user:example", ID: "example", AuthType: identity.AuthJWT, Verified: true, Addr: netip.MustParseAddr("192.0.2.1")}
+	e.id = identity.Identity{UserKey: anybodyKey, ID: "example", AuthType: identity.AuthJWT, Verified: true, Addr: netip.MustParseAddr("192.0.2.1")}
 	e.query = policy.Query{Endpoint: openai.Chat, Sequences: 1}
 	if len(c.Pools) > 0 {
 		e.query.Pool = c.Pools[0].Name

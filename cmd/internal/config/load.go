@@ -89,6 +89,9 @@ func (c *Config) root(s *section) {
 	c.rules(s)
 	c.identity(s)
 	c.rest(s)
+	if len(s.faults) == 0 {
+		c.inversions(s.reader)
+	}
 }
 
 // warn notes what is configured and does nothing yet.

@@ -212,6 +212,8 @@ func plainName() kind[string] {
 
 // shares reads the levels of the tree.
 func (c *Config) shares(s *section) {
+	s.hot = true
+	defer func() { s.hot = false }()
 	c.Share = []string{"class", "user"}
 	known := []string{"class user", "user", "class group user"}
 	takeList(s, "share", &c.Share, word("class", "group", "user"))

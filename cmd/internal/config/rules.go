@@ -30,8 +30,8 @@ func (c *Config) rules(s *section) {
 		}
 	}
 	s.in("sizes", func(s *section) { sizes(s, &c.Policy.Sizes) })
-	s.hot = false
 	c.tiers(s)
+	s.hot = false
 	c.Policy.MaxSlots = map[string]int{}
 	for _, p := range c.Pools {
 		for _, b := range p.Backends {
@@ -64,38 +64,8 @@ func (c *Config) classes(s *section) {
 			take(s, "max_queued", &at.MaxQueued, count())
 			take(s, "headroom", &at.Headroom, count())
 			take(s, "codel", &at.CoDel, flag())
-			if at.CoDel {
-				s.warn(s.path+".codel", "this version does not shed what has waited long; max_wait bounds it")
-			}
 		})
 		c.Policy.Classes[name] = class
-	}
-}
-
-func (c *Config) tiers(s *section) {
-	items, _ := s.items("tiers")
-	c.Tiers = make([]Tier, len(items))
-	seen := map[string]bool{}
-	for i, item := range items {
-		t := &c.Tiers[i]
-		takeList(item, "classes", &t.Classes, plainName())
-		take(item, "floor_below", &t.FloorBelow, number(0, 1))
-		item.done()
-		if len(t.Classes) == 0 {
-			s.fault(item.path+".classes", "names no class")
-		}
-		for _, name := range t.Classes {
-			switch _, known := c.Policy.Classes[name]; {
-			case !known:
-				s.fault(item.path+".classes", "there is no class %q; the classes are %s", name, strings.Join(slices.Sorted(maps.Keys(c.Policy.Classes)), ", "))
-			case seen[name]:
-				s.fault(item.path+".classes", "the class %q is in two tiers", name)
-			}
-			seen[name] = true
-		}
-	}
-	if len(items) > 0 {
-		s.warn("tiers", "this version shares by weight only, and knows no strict precedence")
 	}
 }
 

@@ -87,5 +87,5 @@ func TestSizes(t *testing.T) {
 
 func TestTiers(t *testing.T) {
 	c := parse(t, "tiers: [{classes: vip, floor_below: 0.1}, {classes: [standard, background]}]", nil)
-	check(t, "tiers", []Tier{{[]string{"vip"}, 0.1}, {[]string{"standard", "background"}, 0}}, c.Tiers)
+	check(t, "tiers", []Tier{{[]string{"vip"}, 0.1}, {[]string{"standard", "background"}, 0.1}}, c.Tiers)
 }
