@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -66,7 +67,8 @@ type rule struct {
 	label                    string // of its buckets: its name, or what its when says
 	brief                    string // the same for people, without a hash
 	requestScope, tokenScope string
-	position                 int // in the configured list
+	position                 int    // in the configured list
+	from                     string // where, and brief, as Why names it
 	builtIn                  bool
 }
 
@@ -86,6 +88,7 @@ func New(cfg Config) (*Policy, error) {
 	for i := range cfg.Rules {
 		r := compile(&cfg.Rules[i], classes, cfg.Sizes)
 		r.position = i
+		r.from = strings.TrimSuffix("policy["+strconv.Itoa(i)+"] "+r.brief, " *")
 		p.rules = append(p.rules, r)
 	}
 	p.rules = append(p.rules, compileBuiltIn(&cfg, classes))

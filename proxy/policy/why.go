@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -20,6 +19,15 @@ func (d *Decision) Why() []Why {
 		out = append(out, Why{Key: k.name(), Value: d.value(k), From: d.origin(k)})
 	}
 	return out
+}
+
+// Origins says where the class, the weight among its users and max_running come
+// from, as Why does; empty for a decision that no policy made.
+func (d *Decision) Origins() (class, weight, maxRunning string) {
+	if d.policy == nil {
+		return "", "", ""
+	}
+	return d.origin(keyClass), d.origin(keyWeight), d.origin(keyMaxRunning)
 }
 
 func (k key) name() string {
@@ -80,7 +88,7 @@ func (d *Decision) origin(k key) string {
 	case d.nobody && (k == keyLimits || k == keyTokens || k == keySizes || k == keyMaxRunning || k == keyMaxQueued):
 		return "nobody: bounded by class and pool only"
 	case !r.builtIn:
-		return strings.TrimSuffix(fmt.Sprintf("policy[%d] %s", r.position, r.brief), " *")
+		return r.from
 	case k == keyClass:
 		return "default_class"
 	case k == keySizes:
