@@ -251,6 +251,23 @@ func TestShed(t *testing.T) {
 			c.served(t)
 		}
 	})
+	kept := map[string]Class{"normal": {Weight: 1, CoDel: true}, "vip": {Weight: 1, Headroom: 1}}
+	inHouse(t, plan{classes: kept, gpus: map[string]int{gpuA: 4}}, func(h *house) {
+		var cs []*client
+		for range 80 {
+			cs = append(cs, h.ask(wish{in: 10, out: 100, wait: 20 * time.Second}))
+		}
+		shed := 0
+		for _, c := range cs {
+			if <-c.done; c.problem != nil {
+				c.refused(t, scheduler.CodeOverloaded, scheduler.ReasonShed)
+				shed++
+			}
+		}
+		if shed < 40 {
+			t.Errorf("%d were shed while slots were kept for others", shed)
+		}
+	})
 	inHouse(t, plan{classes: classes, gpus: map[string]int{gpuA: 1}}, func(h *house) {
 		var cs []*client
 		for range 30 {

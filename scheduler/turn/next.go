@@ -16,11 +16,12 @@ type Turn struct {
 	Never   Owner            // it can never fit: its owner removes it, and asks again
 	Blocked Owner            // the head that did not fit; nil: there is none
 	Why     capacity.Verdict // what it lacks
+	Kept    bool             // headroom refused a head
 }
 
 // Short reports whether somebody waits for capacity.
 func (t *Turn) Short() bool {
-	return t.Why == capacity.NoSlot || t.Why == capacity.NoKV || t.Why == capacity.Gate
+	return t.Kept || t.Why == capacity.NoSlot || t.Why == capacity.NoKV || t.Why == capacity.Gate
 }
 
 // Next gives out the request whose turn it is, with its slots and its memory taken
@@ -53,6 +54,7 @@ func (d *Decider) admit(r *fairqueue.Request, bypass bool) fairqueue.Decision {
 	}
 	e := o.Entry()
 	if d.refuses(e) {
+		d.turn.Kept = d.turn.Kept || !bypass
 		return fairqueue.Decision{Verdict: fairqueue.Skip}
 	}
 	in := d.Input(e)
