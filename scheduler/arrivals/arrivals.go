@@ -75,23 +75,12 @@ func Read(r io.Reader) iter.Seq2[Arrival, error] {
 		s.Buffer(nil, longestLine)
 		var bad error
 		for n := 1; s.Scan(); n++ {
-			switch {
-			case bad != nil: // it was not the last
-				yield(Arrival{}, bad)
+			if bad != nil { // it was not the last
+				yield(Arrival{}, fmt.Errorf("line %d: %w", n-1, bad))
 				return
-			case len(s.Bytes()) == 0:
-				continue
 			}
 			var a Arrival
-			if err := json.Unmarshal(s.Bytes(), &a); err != nil {
-				bad = fmt.Errorf("%w: line %d: %w", ErrRecord, n, err)
-				continue
-			}
-			if a.At.IsZero() || a.User == "" {
-				bad = fmt.Errorf("%w: line %d names no time or no user", ErrRecord, n)
-				continue
-			}
-			if !yield(a, nil) {
+			if a, bad = parse(s.Bytes()); bad == nil && !yield(a, nil) {
 				return
 			}
 		}
@@ -99,4 +88,14 @@ func Read(r io.Reader) iter.Seq2[Arrival, error] {
 			yield(Arrival{}, fmt.Errorf("arrivals: %w", err))
 		}
 	}
+}
+
+func parse(line []byte) (a Arrival, err error) {
+	if err := json.Unmarshal(line, &a); err != nil {
+		return a, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	if a.At.IsZero() || a.User == "" {
+		return a, fmt.Errorf("%w: it names no time or no user", ErrRecord)
+	}
+	return a, nil
 }

@@ -228,6 +228,14 @@ func (e *Engine) Abort(id uint64) bool {
 	return true
 }
 
+// Generated is how many tokens a sequence has made; 0: it is not there.
+func (e *Engine) Generated(id uint64) int {
+	if s, ok := e.seqs[id]; ok {
+		return s.generated
+	}
+	return 0
+}
+
 // Stats is what the engine does and did.
 func (e *Engine) Stats() Stats {
 	st := e.stats
