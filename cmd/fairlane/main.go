@@ -6,6 +6,7 @@ import "fairlane/cmd/internal/cli"
 type grammar struct {
 	Serve       serveCmd       `cmd:"" default:"withargs" help:"Serve: the edge, the queue and the workers, all in one process or a part of them."`
 	CheckConfig checkConfigCmd `cmd:"" help:"Check a configuration file and print what it means."`
+	Key         keyCmd         `cmd:"" help:"Make, list and revoke API keys."`
 	Token       tokenCmd       `cmd:"" help:"Mint a signed JWT for a test."`
 	Doctor      doctorCmd      `cmd:"" help:"Look at a running installation and say what to change."`
 	Emulate     emulateCmd     `cmd:"" help:"Serve an emulated vLLM, without a GPU."`

@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"fairlane/cmd/internal/keyfile"
+	"fairlane/proxy/identity"
 )
 
 // TestKeyFileComesAndGoes takes keys up beside an issuer without a restart.
@@ -88,4 +91,27 @@ func keyFile(t *testing.T, key string) string {
 		t.Fatal(err)
 	}
 	return "  api_keys: {file: " + name + "}\n"
+}
+
+// TestKeysOfTheCommandLine are good, and no longer good, without a restart.
+func TestKeysOfTheCommandLine(t *testing.T) {
+	m := newModel(t, whole)
+	file := keyfile.File{Path: filepath.Join(t.TempDir(), "keys.yaml")}
+	if _, err := file.Create(identity.Key{ID: "first"}); err != nil {
+		t.Fatal(err)
+	}
+	in := install(t, m.pool(4)+"identity:\n  anonymous: deny\n  failed_credentials: \"\"\n  api_keys: {file: "+file.Path+"}\n")
+	in.ready()
+	key, err := file.Create(identity.Key{ID: "second", User: "anna@example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.until("the key is known", func() bool { return in.withKey(key) == http.StatusOK })
+	if err := file.Revoke("second"); err != nil {
+		t.Fatal(err)
+	}
+	in.until("the key is forgotten", func() bool { return in.withKey(key) == http.StatusUnauthorized })
+	if strings.Contains(in.log.String(), key) {
+		t.Error("the log holds the key")
+	}
 }

@@ -40,7 +40,8 @@ type Config struct {
 	Files    []string // those whose change is worth a reload
 	Warnings []string // what is configured and does nothing yet, a line each
 
-	settings []setting
+	keyFileName string // empty: none
+	settings    []setting
 }
 
 // TLSFiles are names of files; empty: none. Relative ones belong to the

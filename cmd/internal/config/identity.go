@@ -128,6 +128,7 @@ func (c *Config) keyFile(s *section) {
 		return
 	}
 	name = s.reader.path(name)
+	c.keyFileName = name
 	data, err := s.read(name, maxFile)
 	if err != nil {
 		s.fault(s.path+".file", "the key file cannot be read: %v", err)
