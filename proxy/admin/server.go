@@ -42,6 +42,7 @@ type Config struct {
 	Tokens        []Token
 	Gatherer      prometheus.Gatherer
 	Status        func() Status
+	Backends      Backends // nil: they can't be changed
 	Logger        *slog.Logger
 }
 
@@ -92,6 +93,7 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.metrics())
 	mux.HandleFunc("GET /api/v1/status", s.status)
+	s.backendRoutes(mux)
 	mux.Handle("/debug/pprof/", s.operators(pprof.Index))
 	mux.Handle("/debug/pprof/cmdline", s.operators(pprof.Cmdline))
 	mux.Handle("/debug/pprof/profile", s.operators(pprof.Profile))

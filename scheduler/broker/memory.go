@@ -32,10 +32,21 @@ func (b *Broker) Memory(ctx context.Context, pool string) (*Memory, error) {
 	return m, nil
 }
 
+// Roster prepares what operators changed of a pool's backends. It is kept as what
+// the leader learned is.
+func (b *Broker) Roster(ctx context.Context, pool string) (*Memory, error) {
+	m, err := b.Memory(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
+	m.pool = "roster." + pool // no name of a pool has a dot
+	return m, nil
+}
+
 // bucket makes the bucket if it is not there: it may be wiped at any time.
 func (m *Memory) bucket(ctx context.Context) (jetstream.KeyValue, error) {
 	kv, err := m.b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: memoryBucket, Description: "what the leader of a pool has learned",
+		Bucket: memoryBucket, Description: "what the leader of a pool has learned, and what operators changed of its backends",
 		MaxBytes: memoryBytes, Replicas: m.b.cfg.Replicas, Storage: m.b.storage(),
 	})
 	if err != nil {

@@ -31,7 +31,8 @@ type Backend struct {
 
 	// Health.
 	up, met  bool // met: it was up before
-	draining bool
+	draining bool // it takes nothing new
+	listed   bool // it is configured
 	busy     window
 	pause    time.Duration // the last back-off
 	breaker  breaker

@@ -22,6 +22,7 @@ type BackendConfig struct {
 	// KVTokens bounds its KV cache, in tokens; 0: as large as Observe says. Of
 	// what is configured and what is observed the smaller counts.
 	KVTokens int
+	Draining bool // it takes nothing new, finishes what it runs, and stays
 }
 
 // Demand is what one request asks for.

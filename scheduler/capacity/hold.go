@@ -81,7 +81,7 @@ func (h *Hold) Release(now time.Time, _ int, completed bool) {
 	if b.breaker.probe == h {
 		b.breaker.probe = nil
 	}
-	if b.draining && b.running == 0 {
+	if !b.listed && b.running == 0 {
 		b.pool.drop(b)
 	}
 }

@@ -44,14 +44,14 @@ func (p *Pool) Configure(cfg Config) {
 		if b == nil {
 			b = newBackend(p, c.URL)
 		}
-		b.draining = false
+		b.draining, b.listed = c.Draining, true
 		b.configure(c)
 		p.maxSlots = max(p.maxSlots, c.Slots)
 		next = append(next, b)
 	}
 	for _, b := range p.backends {
 		if !slices.Contains(next, b) {
-			b.draining = true
+			b.draining, b.listed = true, false
 			if b.running > 0 {
 				next = append(next, b)
 			}

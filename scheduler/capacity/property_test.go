@@ -168,7 +168,8 @@ func (w *world) configure(t *rapid.T) {
 	for _, url := range []string{"a", "b", "c"} {
 		if rapid.IntRange(0, 5).Draw(t, "there") > 0 {
 			cfg.Backends = append(cfg.Backends, BackendConfig{
-				URL: url, Slots: rapid.SampledFrom([]int{0, 0, 3, 12, 64}).Draw(t, "slots"), KVTokens: rapid.SampledFrom([]int{0, 50000, 50000, 50000}).Draw(t, "kv"),
+				URL: url, Draining: rapid.IntRange(0, 9).Draw(t, "drains") == 0,
+				Slots: rapid.SampledFrom([]int{0, 0, 3, 12, 64}).Draw(t, "slots"), KVTokens: rapid.SampledFrom([]int{0, 50000, 50000, 50000}).Draw(t, "kv"),
 			})
 		}
 	}
@@ -214,7 +215,7 @@ func (w *world) check(t *rapid.T) {
 		if got := (sums{b.running, b.ledger.held, b.prefill.pending}); got != want[b] {
 			t.Fatalf("%s: %+v, want %+v", b.url, got, want[b])
 		}
-		if b.draining && b.running == 0 {
+		if !b.listed && b.running == 0 {
 			t.Fatalf("%s drained and was kept", b.url)
 		}
 	}

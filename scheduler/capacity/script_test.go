@@ -78,7 +78,7 @@ func (s *script) do(name string, args []string) (string, error) {
 	}
 }
 
-// configure takes url:slots:kv of each backend; fixed, anywhere and itl=duration
+// configure takes url:slots:kv of each backend, and :drain; fixed, anywhere and itl=duration
 // are the pool's.
 func (s *script) configure(args []string) error {
 	var cfg Config
@@ -98,7 +98,7 @@ func (s *script) configure(args []string) error {
 			cfg.ITL = d
 			continue
 		}
-		p := append(strings.Split(a, ":"), "0", "0")
+		p := append(strings.Split(a, ":"), "0", "0", "")
 		slots, err := strconv.Atoi(p[1])
 		if err != nil {
 			return err
@@ -107,7 +107,7 @@ func (s *script) configure(args []string) error {
 		if err != nil {
 			return err
 		}
-		cfg.Backends = append(cfg.Backends, BackendConfig{URL: p[0], Slots: slots, KVTokens: kv})
+		cfg.Backends = append(cfg.Backends, BackendConfig{URL: p[0], Slots: slots, KVTokens: kv, Draining: p[3] == "drain"})
 	}
 	s.pool.Configure(cfg)
 	return nil

@@ -2,6 +2,7 @@ package vllm
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,6 +24,7 @@ const idleTimeout = 4 * time.Second
 type Config struct {
 	URL     string        // base URL without /v1, e.g. http://127.0.0.1:8000
 	APIKey  string        // sent as a bearer token; empty: none
+	Name    string        // that a certificate is checked against; empty: the URL's
 	Connect time.Duration // for the TCP and TLS handshakes; 0: 2 s
 	Probe   time.Duration // between looks at health and metrics; 0: 1 s
 	Logger  *slog.Logger
@@ -32,7 +34,7 @@ type Config struct {
 
 // same reports whether two backends differ in nothing that matters.
 func (c Config) same(o Config) bool {
-	return c.URL == o.URL && c.APIKey == o.APIKey && c.Connect == o.Connect && c.Probe == o.Probe
+	return c.URL == o.URL && c.APIKey == o.APIKey && c.Name == o.Name && c.Connect == o.Connect && c.Probe == o.Probe
 }
 
 // Backend is one server and what was last seen of it.
@@ -80,6 +82,7 @@ func transport(cfg Config) *http.Transport {
 	}
 	return &http.Transport{
 		DialContext:         dial,
+		TLSClientConfig:     &tls.Config{ServerName: cfg.Name, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: cfg.Connect,
 		MaxIdleConns:        0,
 		MaxIdleConnsPerHost: 1024,

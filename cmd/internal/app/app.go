@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"fairlane/cmd/internal/config"
+	"fairlane/cmd/internal/roster"
 	"fairlane/loadtest/vllmsim"
 	"fairlane/proxy/admin"
 	"fairlane/scheduler/broker"
@@ -27,8 +28,9 @@ type Options struct {
 	VLLM       string // URL of the backend, instead of the configured ones of the first pool; empty: as configured
 	Roles      []Role // empty: all
 	Env        func(string) (string, bool)
-	Stdout     io.Writer // where it says where it listens
-	Stderr     io.Writer // the log
+	Stdout     io.Writer     // where it says where it listens
+	Stderr     io.Writer     // the log
+	Lookup     roster.Lookup // finds the addresses of dns+http:// names; nil: the system's
 }
 
 // App is one process.
@@ -43,6 +45,7 @@ type App struct {
 	sim         *vllmsim.Server // nil: there is a backend
 	broker      *broker.Broker
 	streams     map[string]*broker.Stream
+	roster      *roster.Roster
 	fleet       *vllm.Fleet
 	catalog     *catalog
 	dispatchers map[string]*dispatcher.Dispatcher
@@ -51,6 +54,8 @@ type App struct {
 	admin       *admin.Server
 	stops       []func() // of what was started, in that order
 	stopped     sync.Once
+
+	applying sync.Mutex // one change of what runs at a time
 
 	mu        sync.Mutex // guards what a reload changes
 	cfg       *config.Config
@@ -108,7 +113,8 @@ func (a *App) Run(ctx context.Context) error {
 // Start starts everything. After an error nothing runs.
 func (a *App) Start(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		a.startEmulator, a.startBroker, a.makeWorker, a.startFleet, a.startDispatchers, a.startWorker, a.startEdge, a.startAdmin, a.startReloads,
+		a.startEmulator, a.startBroker, a.makeRoster, a.makeWorker, a.startFleet, a.startDispatchers, a.startWorker, a.startEdge, a.startRoster, a.startAdmin,
+		a.startReloads,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -12,9 +12,7 @@ import (
 	"fairlane/loadtest/vllmsim"
 	"fairlane/proxy/policy"
 	"fairlane/scheduler/broker"
-	"fairlane/scheduler/capacity"
 	"fairlane/scheduler/dispatcher"
-	"fairlane/scheduler/vllm"
 	"fairlane/scheduler/worker"
 )
 
@@ -88,37 +86,6 @@ func longest(cfg *config.Config, p config.Pool) time.Duration {
 	return max(wait+p.Timeouts.Total+time.Minute, day) // a reload may make the wait longer
 }
 
-func (a *App) startFleet(ctx context.Context) error {
-	if err := a.applyBackends(a.cfg); err != nil {
-		return err
-	}
-	a.catalog = newCatalog(a.fleet, a.cfg.Pools)
-	a.fleet.Start(ctx, a.backendsChanged)
-	a.onStop(a.fleet.Stop)
-	return nil
-}
-
-func (a *App) applyBackends(cfg *config.Config) error {
-	for _, p := range cfg.Pools {
-		configs := make([]vllm.Config, len(p.Backends))
-		for i, b := range p.Backends {
-			configs[i] = vllm.Config{URL: b.URL, APIKey: b.APIKey, Connect: p.Timeouts.Connect, Logger: a.log}
-		}
-		if err := a.fleet.Apply(p.Name, configs); err != nil {
-			return fmt.Errorf("pool %s: %w", p.Name, err)
-		}
-	}
-	return nil
-}
-
-// backendsChanged is called when a backend goes up or down.
-func (a *App) backendsChanged() {
-	a.catalog.refresh()
-	if a.worker != nil {
-		a.worker.Changed()
-	}
-}
-
 // makeWorker comes before the fleet's start, for what the fleet sees is told to
 // the worker.
 func (a *App) makeWorker(context.Context) error {
@@ -177,7 +144,7 @@ func (a *App) startDispatchers(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("memory of pool %s: %w", p.Name, err)
 		}
-		what, err := policyOf(a.cfg, p)
+		what, err := a.policyOf(a.cfg, p)
 		if err != nil {
 			return err
 		}
@@ -194,7 +161,7 @@ func (a *App) startDispatchers(ctx context.Context) error {
 }
 
 // policyOf is what the dispatcher of a pool has to know of a configuration.
-func policyOf(cfg *config.Config, p config.Pool) (dispatcher.Policy, error) {
+func (a *App) policyOf(cfg *config.Config, p config.Pool) (dispatcher.Policy, error) {
 	rules, err := policy.New(cfg.Policy)
 	if err != nil {
 		return dispatcher.Policy{}, err
@@ -206,9 +173,6 @@ func policyOf(cfg *config.Config, p config.Pool) (dispatcher.Policy, error) {
 	for _, t := range cfg.Tiers {
 		out.Tiers = append(out.Tiers, dispatcher.Tier{Classes: t.Classes, Floor: t.FloorBelow})
 	}
-	out.Backend = capacity.Config{Fixed: !p.Adaptive, ITL: p.TargetITL, Anywhere: !p.PrefixAffinity}
-	for _, b := range p.Backends {
-		out.Backend.Backends = append(out.Backend.Backends, capacity.BackendConfig{URL: b.URL, Slots: b.Slots, KVTokens: b.KVTokens})
-	}
+	out.Backend = a.capacityOf(p)
 	return out, nil
 }

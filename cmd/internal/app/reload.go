@@ -151,6 +151,8 @@ func (a *App) Reload() {
 
 // reload returns the keys that have other values now.
 func (a *App) reload() ([]string, error) {
+	a.applying.Lock()
+	defer a.applying.Unlock()
 	old := a.current()
 	next, err := a.read()
 	if err != nil {
@@ -161,24 +163,34 @@ func (a *App) reload() ([]string, error) {
 		a.log.Warn("some changes take effect after a restart", slog.String("keys", strings.Join(later, ", ")))
 	}
 	next = a.merge(old, next)
-	rules, err := policy.New(next.Policy)
-	if err != nil {
+	a.roster.Configure(context.Background(), next.Pools)
+	if err := a.takeOver(next); err != nil {
+		a.roster.Configure(context.Background(), old.Pools)
 		return nil, err
-	}
-	policies, err := a.policies(next)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.swap(next, rules); err != nil {
-		return nil, err
-	}
-	for pool, p := range policies {
-		a.dispatchers[pool].Apply(p)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.cfg = next
 	return slices.DeleteFunc(old.Hot(next), func(key string) bool { return slices.Contains(later, key) }), nil
+}
+
+// takeOver lets everybody have the next configuration, or nobody.
+func (a *App) takeOver(next *config.Config) error {
+	rules, err := policy.New(next.Policy)
+	if err != nil {
+		return err
+	}
+	policies, err := a.policies(next)
+	if err != nil {
+		return err
+	}
+	if err := a.swap(next, rules); err != nil {
+		return err
+	}
+	for pool, p := range policies {
+		a.dispatchers[pool].Apply(p)
+	}
+	return nil
 }
 
 // merge is the old configuration with what of the next one may change now.
@@ -206,7 +218,7 @@ func (a *App) policies(next *config.Config) (map[string]dispatcher.Policy, error
 		if a.dispatchers[p.Name] == nil {
 			continue
 		}
-		what, err := policyOf(next, p)
+		what, err := a.policyOf(next, p)
 		errs = append(errs, err)
 		out[p.Name] = what
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"fairlane/cmd/internal/roster"
 )
 
 // TestAnEditIsReadOnce names a key file: afterwards nothing is left to be read,
@@ -14,6 +16,7 @@ import (
 func TestAnEditIsReadOnce(t *testing.T) {
 	const issuer = `{jwt: [{name: idp, header: Authorization, secret: "0123456789abcdef0123456789abcdef", issuer: idp}]`
 	in := prepare(t, "identity: "+issuer+"}\n")
+	in.app.roster = roster.New(roster.Config{})
 	in.app.catalog = newCatalog(in.app.fleet, in.app.cfg.Pools)
 	keys := filepath.Join(filepath.Dir(in.file), "keys.yaml")
 	writeKeys := func(id string) {

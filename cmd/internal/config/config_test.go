@@ -173,7 +173,6 @@ func TestWarnings(t *testing.T) {
 		"queue_status: {language: {waiting: bitte warten}}":                               "queue_status: ",
 		"queue_status: {after: 2s}":                                                       "queue_status: ",
 		"nats: {url: 'nats://n', sync: always}":                                           "nats.sync: ",
-		"pools: [{backends: [{url: 'dns+http://v:8000'}]}]":                               "pools[0].backends[0].url: ",
 		"pools: [{name: a, models: [m]}, {name: b, models: [n], aliases: {m: n}}]":        "pools[1].aliases.m: ",
 		"history: {record_arrivals: true}":                                                "history: ",
 		"redis: {fallback_replicas: 3}":                                                   "redis.fallback_replicas: ",
@@ -209,7 +208,7 @@ pools:
 `, map[string]string{"KEY": "sesame"})
 	p := c.Pools[0]
 	check(t, "backends", []Backend{
-		{"http://gpu1", "sesame", 64, 100000}, {"https://gpu2/vllm", "", 16, 0}, {"http://vllm.svc:8000", "", 0, 0},
+		{"http://gpu1", "sesame", 64, 100000}, {"https://gpu2/vllm", "", 16, 0}, {"dns+http://vllm.svc:8000", "", 0, 0},
 	}, p.Backends)
 	check(t, "cost", scheduler.CostWeights{Input: 1, Output: 2}, p.Cost)
 	check(t, "timeouts", Timeouts{2 * time.Second, 2 * time.Minute, 0, 5 * time.Second}, p.Timeouts)

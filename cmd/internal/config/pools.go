@@ -138,11 +138,6 @@ func (p *Pool) addDefault(s *section, value string, places map[string]string) {
 // place sees to it that no URL is in two places, for its slots would be given
 // twice.
 func (b *Backend) place(r *reader, path string, places map[string]string) {
-	const resolved = "dns+"
-	if plain, found := strings.CutPrefix(b.URL, resolved); found {
-		b.URL = plain
-		r.warn(path, "this version takes all addresses of the name for one backend; list them singly to have each counted by itself")
-	}
 	if first, twice := places[b.URL]; twice {
 		r.fault(path, "the same URL is already in %s: its slots would be given away twice", first)
 		return
