@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 
 	"fairlane/proxy/limit"
@@ -14,17 +13,20 @@ import (
 
 // Buckets is a [Limiter] that keeps levels in a store.
 type Buckets struct {
-	store  limit.Store
-	local  limit.Store // decides while the store cannot be asked
-	away   atomic.Bool // so it is
-	logger *slog.Logger
-	jitter func() float64 // in [0, 1)
+	store    limit.Store
+	fallback *fallback // decides while the store cannot be asked
+	logger   *slog.Logger
+	jitter   func() float64 // in [0, 1)
 }
 
-// NewLimiter makes a limiter of a store. While the store fails, memory decides:
-// nobody is refused for it, and nobody gets more than this process would give.
-func NewLimiter(store limit.Store, logger *slog.Logger) *Buckets {
-	return &Buckets{store: store, local: limit.NewMemory(limit.MemoryConfig{}), logger: logger, jitter: rand.Float64}
+// NewLimiter makes a limiter of a store. While the store fails, memory decides.
+// An error says that the metric could not be registered.
+func NewLimiter(cfg LimiterConfig) (*Buckets, error) {
+	f, err := newFallback(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Buckets{store: cfg.Store, fallback: f, logger: cfg.Logger, jitter: rand.Float64}, nil
 }
 
 // drawing is what a request draws from which buckets.
@@ -119,11 +121,26 @@ func (b *Buckets) acquire(ctx context.Context, charges []limit.Charge) (limit.St
 	if err == nil {
 		return b.store, r
 	}
-	r, err = b.local.Acquire(ctx, charges)
-	if err != nil { // memory does not fail
-		r = limit.Result{Granted: true}
+	return b.fallback, b.fallback.acquire(ctx, charges)
+}
+
+// Look says what is left of a decision's buckets and takes nothing: a level for
+// each limit of each bucket.
+func (b *Buckets) Look(ctx context.Context, d *policy.Decision) [][]Level {
+	dr := draw(d.Buckets, Need{})
+	for i := range dr.charges {
+		dr.charges[i].Cost = 0
 	}
-	return b.local, r
+	_, result := b.acquire(ctx, dr.charges)
+	out := make([][]Level, 0, len(d.Buckets))
+	for _, bucket := range d.Buckets {
+		levels := make([]Level, len(bucket.Limits))
+		for i, l := range result.Levels[:len(levels)] {
+			levels[i] = Level{Limit: l.Limit, Remaining: l.Remaining, Reset: l.Reset}
+		}
+		out, result.Levels = append(out, levels), result.Levels[len(levels):]
+	}
+	return out
 }
 
 // settle corrects what was reserved by what was used. Cached tokens are free.
@@ -144,7 +161,9 @@ func (b *Buckets) settle(ctx context.Context, store limit.Store, reserved []limi
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleWait)
 	defer cancel()
-	b.heard(ctx, store.Settle(ctx, corrections))
+	if err := store.Settle(ctx, corrections); store == b.store {
+		b.heard(ctx, err)
+	}
 }
 
 // settleWait is how long the end of a request may wait for the store.
@@ -154,10 +173,10 @@ const settleWait = time.Second
 func (b *Buckets) heard(ctx context.Context, err error) {
 	switch {
 	case err == nil:
-		if b.away.Load() && b.away.CompareAndSwap(true, false) {
+		if b.fallback.away.Load() && b.fallback.away.CompareAndSwap(true, false) {
 			b.logger.InfoContext(ctx, "the store of limits answers again")
 		}
-	case ctx.Err() == nil && b.away.CompareAndSwap(false, true): // else it is the client who left
+	case ctx.Err() == nil && b.fallback.away.CompareAndSwap(false, true): // else it is the client who left
 		b.logger.WarnContext(ctx, "the store of limits does not answer; each process keeps its own until it does", slog.Any("error", err))
 	}
 }

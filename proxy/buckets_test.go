@@ -38,10 +38,18 @@ func buckets(tb testing.TB, kindOwnerText ...any) *policy.Decision {
 
 const ann = "user:ann"
 
+func newTestLimiter(store limit.Store) *Buckets {
+	l, err := NewLimiter(LimiterConfig{Store: store, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		panic(err) // no metric is registered
+	}
+	return l
+}
+
 // limiter is one in memory whose time a test moves, without jitter.
 func limiter() (*Buckets, *time.Time) {
 	now := new(time.Unix(1_800_000_000, 0))
-	l := NewLimiter(limit.NewMemory(limit.MemoryConfig{Now: func() time.Time { return *now }}), slog.New(slog.DiscardHandler))
+	l := newTestLimiter(limit.NewMemory(limit.MemoryConfig{Now: func() time.Time { return *now }}))
 	l.jitter = func() float64 { return 0 }
 	return l, now
 }
@@ -304,7 +312,8 @@ func (f *flaky) Settle(ctx context.Context, c []limit.Charge) error {
 func TestMemoryDecidesWhileTheStoreIsAway(t *testing.T) {
 	log := &lines{}
 	store := &flaky{Store: limit.NewMemory(limit.MemoryConfig{})}
-	l := NewLimiter(store, slog.New(slog.NewJSONHandler(log, nil)))
+	l := newTestLimiter(store)
+	l.logger = slog.New(slog.NewJSONHandler(log, nil))
 	d := buckets(t, policy.Requests, ann, "2/hour", policy.Tokens, ann, "100/hour")
 	before := take(t, l, d, Need{InputTokens: 10})
 	store.err = errors.New("connection refused")
@@ -337,7 +346,7 @@ func TestMemoryDecidesWhileTheStoreIsAway(t *testing.T) {
 
 func TestWhoLeftIsSettled(t *testing.T) {
 	store := &flaky{Store: limit.NewMemory(limit.MemoryConfig{})}
-	l := NewLimiter(store, slog.New(slog.DiscardHandler))
+	l := newTestLimiter(store)
 	d := buckets(t, policy.Tokens, ann, "100/hour")
 	ctx, cancel := context.WithCancel(t.Context())
 	a, p := l.Take(ctx, d, Need{InputTokens: 90})
@@ -408,7 +417,7 @@ func TestWhatIsGivenBack(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFakes()
-				l := NewLimiter(limit.NewMemory(limit.MemoryConfig{}), slog.New(slog.DiscardHandler))
+				l := newTestLimiter(limit.NewMemory(limit.MemoryConfig{}))
 				d := buckets(t, policy.Tokens, ann, "10000/30 days")
 				f.decide = func(*identity.Identity, *policy.Query) (*policy.Decision, *scheduler.Problem) { return d, nil }
 				f.take = func(d *policy.Decision, n Need) (Allowance, *scheduler.Problem) {
@@ -446,7 +455,7 @@ func TestWhatIsGivenBack(t *testing.T) {
 }
 
 func BenchmarkLimiter(b *testing.B) {
-	l := NewLimiter(limit.NewMemory(limit.MemoryConfig{}), slog.New(slog.DiscardHandler))
+	l := newTestLimiter(limit.NewMemory(limit.MemoryConfig{}))
 	for _, bb := range []struct {
 		name string
 		d    *policy.Decision

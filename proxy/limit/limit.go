@@ -34,6 +34,21 @@ func (l Limit) Validate() error {
 	return nil
 }
 
+// Among is the part of one of n who share the limit and do not know of each other:
+// together they give no more, but for the first of each.
+func (l Limit) Among(n int) Limit {
+	if n <= 1 {
+		return l
+	}
+	l.Burst = max(1, l.Room()/int64(n))
+	if l.Period <= longest/time.Duration(n) {
+		l.Period *= time.Duration(n)
+	} else {
+		l.N = max(1, l.N/int64(n))
+	}
+	return l
+}
+
 // unit is a word for a period, singular.
 type unit struct {
 	name string

@@ -69,6 +69,9 @@ func NewRedis(cfg RedisConfig, db redis.UniversalClient) *Redis {
 // Acquire takes all or nothing, in one round trip: in a cluster in one for each
 // slot, which is one unless a limit is shared by several callers.
 func (r *Redis) Acquire(ctx context.Context, charges []Charge) (Result, error) {
+	if r.away.Load() {
+		return Result{}, errAway
+	}
 	if res, ok := r.denied.look(charges); ok {
 		return res, nil
 	}

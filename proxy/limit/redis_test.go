@@ -67,17 +67,16 @@ func byServer(tb testing.TB, db redis.UniversalClient) (r *Redis, pass func(time
 }
 
 func TestRedisHoldsTheContract(t *testing.T) {
-	t.Parallel()
 	server := redistest.Start(t)
 	holdsTheContract(t, server.Addr)
 }
 
 func TestMiniredisHoldsTheContract(t *testing.T) {
-	t.Parallel()
 	holdsTheContract(t, miniredis.RunT(t).Addr())
 }
 
 func holdsTheContract(t *testing.T, addr string) {
+	t.Helper()
 	db := dial(t, "redis://"+addr)
 	for name, test := range storeTests() {
 		t.Run(name, func(t *testing.T) {

@@ -17,6 +17,8 @@ import (
 // KEYS: the levels. ARGV: take or settle, milliseconds that a full bucket is kept,
 // and for each key N, the cost's whole and part, the room's whole and part.
 // The answer: who refuses (0: nobody), for how long, and each level's used.
+//
+//nolint:dupword // blocks of Lua end with end
 const source = `
 local FURTHEST = 6220800000000000
 local clock = redis.call('TIME')
@@ -102,7 +104,7 @@ func (c *call) add(i int, ch *Charge, cost int64) {
 func (c *call) levels(to []Level, charges []Charge, answer []int64) {
 	for j, i := range c.of {
 		to[i] = charges[i].Limit.inMicros().level(span{answer[2+2*j], answer[3+2*j]})
-		to[i].Reset *= time.Microsecond
+		to[i].Reset = time.Duration(int64(to[i].Reset) * int64(time.Microsecond))
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"fairlane/cmd/internal/config"
 	"fairlane/proxy"
 	"fairlane/proxy/identity"
-	"fairlane/proxy/limit"
 	"fairlane/proxy/policy"
 	"fairlane/scheduler"
 	"fairlane/scheduler/broker"
@@ -55,15 +54,16 @@ func (a *App) startEdge(ctx context.Context) error {
 	}
 	e.identifier.Start(ctx)
 	a.onStop(e.identifier.Stop)
-	store := limit.NewMemory(limit.MemoryConfig{})
-	store.Start()
-	a.onStop(store.Stop)
+	limiter, err := a.startLimiter()
+	if err != nil {
+		return err
+	}
 	cfg := a.cfg.Edge
 	if cfg.TLS, err = tlsOf(a.cfg.TLS); err != nil {
 		return err
 	}
 	e.server, err = proxy.New(cfg, proxy.Deps{
-		Identifier: e.identifier, Decider: &e.decider, Limiter: proxy.NewLimiter(store, a.log), Queue: e.desk, Passer: passer{a.fleet},
+		Identifier: e.identifier, Decider: &e.decider, Limiter: limiter, Queue: e.desk, Passer: passer{a.fleet},
 		Catalog: a.catalog.current, Ready: a.ready, CacheKey: cacheKey, Metrics: a.reg, Logger: a.log,
 	})
 	if err != nil {

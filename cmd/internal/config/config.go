@@ -67,6 +67,7 @@ type NATSConfig struct {
 // RedisConfig says where buckets are kept that several processes share.
 type RedisConfig struct {
 	URL              string // empty: in memory
+	CAFile           string // whose certificates rediss:// may have; empty: the system's
 	FallbackReplicas int    // processes among which limits are divided while Redis is away
 }
 

@@ -138,7 +138,7 @@ history: {usage: 7d}
 	check(t, "edge", wantEdge, c.Edge)
 	check(t, "tls", TLSFiles{"certs/a.pem", "/etc/a.key", "ca.pem"}, c.TLS)
 	check(t, "nats", NATSConfig{"nats://u:pw@a:4222, tls://b:4222", "n.creds", 3, "memory", true, "abcdef"}, c.NATS)
-	check(t, "redis", RedisConfig{"redis://:pw@r:6379/1", 2}, c.Redis)
+	check(t, "redis", RedisConfig{"redis://:pw@r:6379/1", "", 2}, c.Redis)
 	check(t, "share", []string{"user"}, c.Share)
 	check(t, "status", QueueStatus{0, false, 0, "zh"}, c.QueueStatus)
 	check(t, "log", LogConfig{"text", slog.LevelDebug}, c.Log)
@@ -151,7 +151,7 @@ history: {usage: 7d}
 		key, _, _ := strings.Cut(w, ": ")
 		keys = append(keys, key)
 	}
-	check(t, "warnings", []string{"nats.sync", "nats.encryption_key", "redis.url", "redis.fallback_replicas", "queue_status", "history", "tracing.otlp_endpoint"}, keys)
+	check(t, "warnings", []string{"nats.sync", "nats.encryption_key", "queue_status", "history", "tracing.otlp_endpoint"}, keys)
 }
 
 func check[T any](t *testing.T, what string, want, got T) {
@@ -176,7 +176,6 @@ func TestWarnings(t *testing.T) {
 		"pools: [{name: a, models: [m]}, {name: b, models: [n], aliases: {m: n}}]":        "pools[1].aliases.m: ",
 		"history: {record_arrivals: true}":                                                "history: ",
 		"redis: {fallback_replicas: 3}":                                                   "redis.fallback_replicas: ",
-		"tls: {}\nredis: {url: 'rediss://r'}":                                             "redis.url: ",
 		"tracing: {otlp_endpoint: 'https://o'}":                                           "tracing.otlp_endpoint: ",
 		"nats: {encryption_key: sesame}":                                                  "nats.encryption_key: ",
 	} {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"fairlane/proxy/admin"
+	"fairlane/proxy/limit"
 	"fairlane/scheduler/broker"
 )
 
@@ -111,14 +112,31 @@ func (c *Config) nats(s *section) {
 
 func (c *Config) redis(s *section) {
 	c.Redis.FallbackReplicas = 1
-	take(s, "url", &c.Redis.URL, urls("redis://redis:6379/0", "redis", "rediss"))
+	take(s, "url", &c.Redis.URL, redisURL())
+	take(s, "ca_file", &c.Redis.CAFile, text())
+	c.Redis.CAFile = s.reader.path(c.Redis.CAFile)
 	take(s, "fallback_replicas", &c.Redis.FallbackReplicas, whole(1, 1000))
-	if c.Redis.URL != "" {
-		s.warn("redis.url", "this version keeps buckets in memory only, each process its own")
+	if c.Redis.URL == "" && c.Redis.FallbackReplicas != 1 {
+		s.warn("redis.fallback_replicas", "is for processes that share a Redis, and redis.url names none: each keeps limits of its own")
 	}
-	if c.Redis.FallbackReplicas != 1 {
-		s.warn("redis.fallback_replicas", "this version does not divide limits: each process grants them in full")
+	if c.Redis.CAFile != "" && !strings.HasPrefix(c.Redis.URL, "rediss://") {
+		s.fault("redis.ca_file", "is for TLS: redis.url begins with rediss:// then")
 	}
+}
+
+// redisURL names a server, sentinels or a cluster, as limit.Address says.
+func redisURL() kind[string] {
+	k := optionally(checked("a URL like redis://redis:6379/0", func(s string) bool {
+		return limit.Address{URL: s}.Check() == nil
+	}))
+	k.private, k.show = func(string) bool { return true }, func(s string) string {
+		first, rest, more := strings.Cut(s, "?")
+		if _, after, ok := strings.Cut(rest, ","); more && ok { // the query may hold a password, too
+			first += "," + after
+		}
+		return redacted(first)
+	}
+	return k
 }
 
 // address is one to listen on.

@@ -30,7 +30,7 @@ func Start(t testing.TB, args ...string) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("there is no redis-server here")
 	}
-	dir, err := os.MkdirTemp("", "redis") // short, for a socket's name must be
+	dir, err := os.MkdirTemp("", "redis") //nolint:usetesting // a socket's name must be short
 	if err != nil {
 		t.Fatal(err)
 	}
