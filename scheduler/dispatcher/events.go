@@ -34,7 +34,9 @@ func (l *leader) event(ev *scheduler.Event, now time.Time) {
 		return // of an attempt that was given up
 	}
 	it.run.sent = it.run.sent || ev.Sent
-	it.run.Generated = max(it.run.Generated, ev.Generated)
+	if ev.Kind != scheduler.EventEnd { // then it is what the backend says
+		it.run.Generated = max(it.run.Generated, ev.Generated)
+	}
 	switch ev.Kind {
 	case scheduler.EventFirstByte:
 		l.firstByte(it, ev, now)
@@ -109,6 +111,7 @@ func (l *leader) ended(it *item, ev *scheduler.Event, now time.Time) {
 	if !u.CachedKnown {
 		u.Cached = min(a.Input.Cached, u.Input)
 	}
+	u = plausible(u, it, now)
 	if ev.Outcome == scheduler.Invalid { // the backend refused it: no work was done
 		u = scheduler.Usage{}
 	}
@@ -116,7 +119,7 @@ func (l *leader) ended(it *item, ev *scheduler.Event, now time.Time) {
 	switch ev.Outcome {
 	case scheduler.Completed:
 		l.alive(a.Backend, a.Backend.Success(now))
-		l.learn(it.entry, a, ev.Usage, now)
+		l.learn(it.entry, a, u, now)
 	case scheduler.Invalid:
 		l.alive(a.Backend, a.Backend.Answered(now))
 	case scheduler.Failed:

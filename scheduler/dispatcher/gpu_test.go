@@ -27,10 +27,11 @@ type gpu struct {
 	peak        int
 	kv          int // its size in tokens; 0: it tells none
 	preemptions float64
-	starts      []string             // ids, in order
-	died        chan struct{}        // closed at its death
-	poison      func(id string) bool // what kills it
-	fails       func(id string) bool // what it answers 500
+	starts      []string                              // ids, in order
+	died        chan struct{}                         // closed at its death
+	poison      func(id string) bool                  // what kills it
+	fails       func(id string) bool                  // what it answers 500
+	usage       func(scheduler.Usage) scheduler.Usage // what it says of what it served; nil: the truth
 }
 
 func newGPU(url string) *gpu {
@@ -328,6 +329,9 @@ func (w *simWorker) answer(a *simAttempt, g *gpu, died <-chan struct{}, body str
 		if done >= out {
 			u := scheduler.Usage{Input: e.InputTokens, Output: out * max(e.Sequences, 1), Known: true}
 			send(scheduler.Frame{Type: scheduler.FrameEnd, End: &scheduler.End{Usage: u, Outcome: scheduler.Completed}})
+			if g.usage != nil {
+				u = g.usage(u)
+			}
 			return scheduler.Event{Kind: scheduler.EventEnd, Outcome: scheduler.Completed, Usage: u, Generated: u.Output}
 		}
 		step := min(25, out-done) // a quarter of a second, at the usual pace

@@ -167,6 +167,47 @@ func TestPriorityIsAmongOnesOwn(t *testing.T) {
 	})
 }
 
+// TestWrongUsage: a backend that says nothing of what it served, or what can't be,
+// takes no share from anybody: not from who has long answers, nor for them.
+func TestWrongUsage(t *testing.T) {
+	for name, usage := range map[string]func(scheduler.Usage) scheduler.Usage{
+		"none":     func(u scheduler.Usage) scheduler.Usage { u.Known = false; return u },
+		"zero":     func(scheduler.Usage) scheduler.Usage { return scheduler.Usage{Known: true} },
+		"negative": func(scheduler.Usage) scheduler.Usage { return scheduler.Usage{Known: true, Input: -5, Output: -1} },
+		"endless": func(u scheduler.Usage) scheduler.Usage {
+			u.Output = math.MaxInt / 2
+			return u
+		},
+		"cached more than there is": func(u scheduler.Usage) scheduler.Usage {
+			u.Cached, u.CachedKnown = 1<<40, true
+			return u
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inHouse(t, plan{}, func(h *house) {
+				h.gpus[gpuA].usage = usage
+				clients := map[string][]*client{}
+				for i := range 300 {
+					clients["long"] = append(clients["long"], h.ask(wish{user: "long", in: 10, out: 300}))
+					for range 4 {
+						clients["short"] = append(clients["short"], h.ask(wish{user: "short", in: 10, out: 60 + i%30}))
+					}
+				}
+				advance(4 * time.Minute)
+				got := delivered(clients, time.Now())
+				if p := parts(got)["short"]; name != "endless" && math.Abs(p-0.5) > 0.06 {
+					t.Errorf("the short ones got %.3f: %v", p, got)
+				} else if p == 0 || p == 1 {
+					t.Errorf("somebody got nothing: %v", got)
+				}
+				for _, c := range append(clients["long"], clients["short"]...) {
+					c.served(t)
+				}
+			})
+		})
+	}
+}
+
 // TestAnInversionIsToldOnce: so many share a class that one of them is entitled to
 // less than one of a lighter class.
 func TestAnInversionIsToldOnce(t *testing.T) {
