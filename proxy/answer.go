@@ -34,9 +34,13 @@ type answer struct {
 }
 
 // comment keeps a waiting stream alive, and commits it.
-func (a *answer) comment() error {
+func (a *answer) comment() error { return a.ours([]byte(": keep-alive\n\n")) }
+
+// ours writes an event of our own to a stream whose answer has not begun, and commits
+// it. It is no part of the answer.
+func (a *answer) ours(event []byte) error {
 	a.commitEvents(http.StatusOK)
-	return a.write([]byte(": keep-alive\n\n"), time.Now())
+	return a.write(event, time.Now())
 }
 
 func (a *answer) commitEvents(status int) {

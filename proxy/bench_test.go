@@ -80,7 +80,7 @@ func edge(b *testing.B, chunks int) http.Handler {
 	f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) {
 		return &stock{chunks: chunks}, nil
 	}
-	s := f.server(b, Config{Heartbeat: 10 * time.Second})
+	s := f.server(b, Config{QueueStatus: QueueStatus{Heartbeat: 10 * time.Second}})
 	s.deps.Logger = slog.New(slog.NewJSONHandler(sink{}, nil))
 	return s.Handler()
 }

@@ -17,8 +17,8 @@ type Config struct {
 	ReadBody    time.Duration // 0: 60 s
 	Idle        time.Duration // of a kept connection; 0: 120 s
 	Grace       time.Duration // for what runs at Stop; 0: 60 s
-	Heartbeat   time.Duration // between comments to a stream that waits; 0: none
 	CORSOrigins []string      // e.g. https://chat.example.com; * is all
+	QueueStatus QueueStatus   // what is shown to who waits
 }
 
 const (
@@ -52,9 +52,14 @@ func (c Config) Validate() error {
 	if c.MaxBody < 0 || c.MaxBytes < c.MaxBody {
 		return fmt.Errorf("queue.max_bytes: %d has to be at least http.max_body, %d", c.MaxBytes, c.MaxBody)
 	}
-	for _, d := range []time.Duration{c.ReadHeader, c.ReadBody, c.Idle, c.Grace, c.Heartbeat} {
+	for _, d := range []time.Duration{c.ReadHeader, c.ReadBody, c.Idle, c.Grace, c.QueueStatus.Heartbeat, c.QueueStatus.After} {
 		if d < 0 {
 			return fmt.Errorf("http: a duration of %s is impossible", d)
+		}
+	}
+	if c.QueueStatus.Texts != (Texts{}) {
+		if err := c.QueueStatus.Texts.validate(); err != nil {
+			return err
 		}
 	}
 	for _, o := range c.CORSOrigins {

@@ -26,6 +26,9 @@ type exchange struct {
 	route openai.Route
 	rec   record
 
+	patience time.Duration // that the client has; 0: it did not say
+	teller   *teller       // nil: its client shows nothing of the queue
+
 	held     int64 // bytes of the body, in the server's budget
 	id       *identity.Identity
 	req      *openai.Request

@@ -9,18 +9,22 @@ import (
 	"fairlane/scheduler"
 )
 
-// errBeat says that a heartbeat is due.
-var errBeat = errors.New("heartbeat")
+// errDue says that it is time to write something of our own.
+var errDue = errors.New("due")
 
 // follower waits for what happens to a call and writes it down.
 type follower struct {
-	x    *exchange
-	call scheduler.Call
-	out  answer
+	x     *exchange
+	call  scheduler.Call
+	out   answer
+	every time.Duration // between heartbeats; 0: none
 
-	ctx    context.Context // of the wait: ends with the client, or with the server's patience
-	beat   context.Context // of the next heartbeat; nil: none is due
-	cancel context.CancelFunc
+	patient context.Context // of the wait in the queue: ends with the client, or with the server's patience
+	ctx     context.Context // of the wait of now: once granted, it ends with the client
+	beatAt  time.Time       // when the next heartbeat is due
+	dueAt   time.Time       // when due ends
+	due     context.Context // of what is written next; nil: nothing is due
+	cancel  context.CancelFunc
 }
 
 // follow follows a call to its end.
@@ -29,13 +33,17 @@ func (x *exchange) follow(call scheduler.Call) *scheduler.Problem {
 	defer cancel(nil)
 	impatient := context.AfterFunc(x.s.drain, func() { cancel(errDraining) })
 	defer impatient()
-	f := &follower{x: x, call: call, ctx: ctx, out: answer{x: x, meter: meter{m: x.s.metrics.stream(x.rec.pool, x.rec.class)}}}
+	f := &follower{x: x, call: call, patient: ctx, ctx: ctx, out: answer{x: x, meter: meter{m: x.s.metrics.stream(x.rec.pool, x.rec.class)}}}
+	if x.req.Stream {
+		f.every = x.s.status.Load().Heartbeat
+		f.beatAt = time.Now().Add(f.every)
+	}
 	defer f.calm()
 	for {
 		ev, err := f.next()
 		switch {
-		case errors.Is(err, errBeat):
-			if err := f.out.comment(); err != nil {
+		case errors.Is(err, errDue):
+			if err := f.speak(time.Now()); err != nil {
 				return f.gone()
 			}
 		case err != nil:
@@ -48,29 +56,71 @@ func (x *exchange) follow(call scheduler.Call) *scheduler.Problem {
 	}
 }
 
-// next waits for the next event or heartbeat. A stream beats until its answer
-// begins; from there on no timer runs.
+// next waits for the next event, or until something of ours is due. From the first
+// byte of the answer on no timer runs.
 func (f *follower) next() (scheduler.CallEvent, error) {
-	every := f.x.s.cfg.Heartbeat
-	if !f.x.req.Stream || every == 0 || f.out.begun {
+	at := f.nextDue()
+	if at.IsZero() {
+		f.calm()
 		return f.call.Next(f.ctx)
 	}
-	if f.beat == nil {
-		f.beat, f.cancel = context.WithTimeout(f.ctx, every)
+	if f.due == nil || !at.Equal(f.dueAt) {
+		f.calm()
+		f.dueAt = at
+		f.due, f.cancel = context.WithDeadline(f.ctx, at)
 	}
-	ev, err := f.call.Next(f.beat)
+	ev, err := f.call.Next(f.due)
 	if err != nil && f.ctx.Err() == nil {
 		f.calm()
-		return ev, errBeat
+		return ev, errDue
 	}
 	return ev, err
 }
 
-// calm ends the wait for a heartbeat.
+// nextDue is when a heartbeat or a status is to be written; zero: never.
+func (f *follower) nextDue() time.Time {
+	if f.out.begun {
+		return time.Time{}
+	}
+	var at time.Time
+	if f.every > 0 {
+		at = f.beatAt
+	}
+	if f.x.teller != nil {
+		if status := f.x.teller.due(); at.IsZero() || !status.IsZero() && status.Before(at) {
+			at = status
+		}
+	}
+	return at
+}
+
+// speak writes what is due: a status, which is a sign of life too, or a heartbeat.
+func (f *follower) speak(now time.Time) error {
+	f.beatAt = now.Add(f.every)
+	if f.x.teller != nil {
+		if status := f.x.teller.say(now); status != nil {
+			return f.out.ours(status)
+		}
+	}
+	return f.out.comment()
+}
+
+// hush lets the status vanish, before anything else is written. A client that is
+// gone shows none.
+func (f *follower) hush() {
+	if f.x.teller == nil {
+		return
+	}
+	if status := f.x.teller.close(); status != nil && f.out.ours(status) != nil {
+		f.x.teller = nil
+	}
+}
+
+// calm ends the wait for what is due.
 func (f *follower) calm() {
 	if f.cancel != nil {
 		f.cancel()
-		f.beat, f.cancel = nil, nil
+		f.due, f.cancel = nil, nil
 	}
 }
 
@@ -80,6 +130,7 @@ func (f *follower) interrupted() *scheduler.Problem {
 		return f.gone()
 	}
 	f.counted()
+	f.hush()
 	return f.out.fail(shuttingDown())
 }
 
@@ -105,7 +156,7 @@ func (f *follower) counted() {
 func (f *follower) take(ev scheduler.CallEvent) (done bool, p *scheduler.Problem) {
 	switch ev.Kind {
 	case scheduler.CallQueued:
-		f.queued(ev)
+		f.queued(&ev)
 	case scheduler.CallGranted:
 		f.granted(ev.At)
 	case scheduler.CallHead:
@@ -119,6 +170,7 @@ func (f *follower) take(ev scheduler.CallEvent) (done bool, p *scheduler.Problem
 		f.calm()
 	case scheduler.CallEnd:
 		f.ended(ev.End)
+		f.hush()
 		if err := f.out.finish(); err != nil {
 			return true, f.gone()
 		}
@@ -132,15 +184,22 @@ func (f *follower) take(ev scheduler.CallEvent) (done bool, p *scheduler.Problem
 		} else if f.out.begun {
 			f.counted()
 		}
+		f.hush()
 		return true, f.out.fail(ev.Problem)
 	}
 	return false, nil
 }
 
-func (f *follower) queued(ev scheduler.CallEvent) {
+// queued takes its place. After a grant it tells that the attempt is over and the
+// request waits again: a shutdown does not wait for it.
+func (f *follower) queued(ev *scheduler.CallEvent) {
+	f.ctx, f.x.rec.granted = f.patient, time.Time{}
 	h := f.x.header()
-	if f.x.rec.status == 0 && h.Get("X-Fairlane-Queue-Position") == "" {
+	if f.x.rec.status == 0 && ev.Position > 0 && h.Get("X-Fairlane-Queue-Position") == "" {
 		h.Set("X-Fairlane-Queue-Position", strconv.Itoa(ev.Position))
+	}
+	if f.x.teller != nil {
+		f.x.teller.hear(ev)
 	}
 }
 
@@ -150,6 +209,7 @@ func (f *follower) granted(at time.Time) {
 	if !x.rec.granted.IsZero() {
 		return
 	}
+	f.hush()
 	if x.rec.granted = at; at.IsZero() {
 		x.rec.granted = time.Now()
 	}

@@ -58,7 +58,7 @@ func playScript(t *testing.T, script []any, body string, leaves, stops time.Dura
 	f.take = takeAll(func(scheduler.Usage) { settled++ })
 	call := newFakeCall()
 	f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) { return call, nil }
-	s := f.server(t, Config{Heartbeat: 10 * time.Second})
+	s := f.server(t, Config{QueueStatus: QueueStatus{Heartbeat: 10 * time.Second}})
 	c, _ := start(t, s)
 	go func() {
 		for _, step := range script {

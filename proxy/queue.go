@@ -18,6 +18,9 @@ func (x *exchange) queue() *scheduler.Problem {
 		return x.turnedAway()
 	}
 	defer x.s.flight.leave()
+	if p := x.readPatience(); p != nil {
+		return p
+	}
 	if p := x.read(); p != nil {
 		return p
 	}
@@ -116,9 +119,10 @@ func (x *exchange) submission() (*scheduler.Submission, *scheduler.Problem) {
 		return nil, scanProblem(err)
 	}
 	header := toBackend(x.r.Header)
+	x.tell(&entry)
 	x.req.Forget() // and the rest of what is not needed while it waits
 	x.decision, x.id, x.r.Header = nil, nil, nil
-	return &scheduler.Submission{Entry: entry, Header: header, Body: body, AddedUsage: added}, nil
+	return &scheduler.Submission{Entry: entry, Header: header, Body: body, AddedUsage: added, ShowsPlace: x.teller != nil}, nil
 }
 
 func (x *exchange) entry() scheduler.Entry {
@@ -126,7 +130,7 @@ func (x *exchange) entry() scheduler.Entry {
 	e := scheduler.Entry{
 		Pool: x.at.pool, Model: x.at.model, Endpoint: string(x.route.Endpoint), Path: x.r.URL.Path, Stream: x.req.Stream,
 		Class: d.Class, User: x.id.UserKey, UserWeight: d.UserWeight, MaxRunning: d.MaxRunning, MaxQueued: d.MaxQueued, Priority: d.Priority,
-		AcceptedAt: accepted, Deadline: accepted.Add(d.MaxWait),
+		AcceptedAt: accepted, Deadline: accepted.Add(x.maxWait()),
 		Sequences: x.req.Sequences, InputTokens: x.s.estimates.input(x.at.model, x.req), MaxTokens: x.req.MaxTokens,
 		PrefixGroup: x.req.PrefixHash, Chat: x.id.ChatID,
 	}

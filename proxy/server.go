@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fairlane/scheduler"
@@ -23,6 +24,7 @@ type Server struct {
 	cors      cors
 	estimates *estimates
 	held      budget // bytes of bodies
+	status    atomic.Pointer[QueueStatus]
 
 	flight flight
 	drain  context.Context // ends when draining begins
@@ -56,6 +58,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, deps: deps, metrics: m, cors: newCORS(cfg.CORSOrigins), estimates: newEstimates(), flight: newFlight()}
 	s.held.limit.Store(cfg.MaxBytes)
+	s.SetQueueStatus(cfg.QueueStatus)
 	s.drain, s.refuse = context.WithCancel(context.Background())
 	s.base, s.cut = context.WithCancelCause(context.Background())
 	return s, nil

@@ -89,7 +89,7 @@ func TestStreamIsFlushedEventByEvent(t *testing.T) {
 			}
 			return call, nil
 		}
-		c, _ := start(t, f.server(t, Config{Heartbeat: 10 * time.Second}))
+		c, _ := start(t, f.server(t, Config{QueueStatus: QueueStatus{Heartbeat: 10 * time.Second}}))
 		for _, ev := range []scheduler.CallEvent{granted(), head(200, sse), data(chunk)} {
 			call.events <- ev
 		}
@@ -166,7 +166,7 @@ func TestHeartbeatsCommitAStreamThatWaits(t *testing.T) {
 				f := newFakes()
 				call := newFakeCall()
 				f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) { return call, nil }
-				c, _ := start(t, f.server(t, Config{Heartbeat: 10 * time.Second}))
+				c, _ := start(t, f.server(t, Config{QueueStatus: QueueStatus{Heartbeat: 10 * time.Second}}))
 				go func() {
 					<-time.After(tt.wait)
 					for _, ev := range tt.events {
@@ -189,7 +189,7 @@ func TestNonStreamsStayUncommitted(t *testing.T) {
 		f := newFakes()
 		call := newFakeCall()
 		f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) { return call, nil }
-		c, _ := start(t, f.server(t, Config{Heartbeat: 10 * time.Second}))
+		c, _ := start(t, f.server(t, Config{QueueStatus: QueueStatus{Heartbeat: 10 * time.Second}}))
 		go func() {
 			<-time.After(time.Hour)
 			call.events <- broken(scheduler.Refusal(scheduler.CodeOverloaded, scheduler.ReasonHold, 1500*time.Millisecond, "too long"))
@@ -238,7 +238,7 @@ func TestClientLeaves(t *testing.T) {
 						call.events <- ev
 					}
 					f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) { return call, nil }
-					c, _ := start(t, f.server(t, Config{Heartbeat: time.Hour}))
+					c, _ := start(t, f.server(t, Config{QueueStatus: QueueStatus{Heartbeat: time.Hour}}))
 					ctx, cancel := context.WithCancel(t.Context())
 					req, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://edge"+chatPath, strings.NewReader(body))
 					req.Header.Set("Content-Type", "application/json")

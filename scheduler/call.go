@@ -14,6 +14,8 @@ type Submission struct {
 	Body   []byte      // as it goes to the backend; not changed any more
 	// AddedUsage tells that we, not the client, asked for the stream's usage.
 	AddedUsage bool
+	// ShowsPlace tells that the client is shown its place while it waits.
+	ShowsPlace bool
 }
 
 // CallEventKind is what happened to a call, as the edge sees it.
@@ -32,14 +34,15 @@ const (
 
 // CallEvent is one step in the life of a call.
 type CallEvent struct {
-	Kind     CallEventKind
-	At       time.Time     // CallGranted: when; zero: now
-	Position int           // CallQueued: 1 is next
-	ETA      time.Duration // CallQueued: expected wait from now
-	Head     *Head
-	Data     []byte // owned by the receiver
-	End      *End
-	Problem  *Problem
+	Kind      CallEventKind
+	At        time.Time     // CallGranted: when; zero: now
+	Position  int           // CallQueued: 1 is next
+	ETA       time.Duration // CallQueued: expected wait from now; 0: not known
+	NoBackend bool          // CallQueued: no backend is up
+	Head      *Head
+	Data      []byte // owned by the receiver
+	End       *End
+	Problem   *Problem
 	// Backend (host:port) and Attempts go with a problem that the dispatcher told:
 	// where the last attempt was, and how many there were.
 	Backend  string

@@ -224,8 +224,13 @@ type Notice struct {
 	ID       string        `json:"id"`
 	Kind     NoticeKind    `json:"kind"`
 	Position int           `json:"position,omitempty"` // 1 is next
-	ETA      time.Duration `json:"eta,omitempty"`
-	Problem  *Problem      `json:"problem,omitempty"`
+	ETA      time.Duration `json:"eta,omitempty"`      // 0: not known
+	// NoBackend tells of a queued one that no backend is up.
+	NoBackend bool `json:"no_backend,omitempty"`
+	// Ended is, of a queued one, its newest attempt that is over: who took the request
+	// for granted because of it takes it for queued again.
+	Ended   Fence    `json:"ended,omitzero"`
+	Problem *Problem `json:"problem,omitempty"`
 	// Backend (host:port) and Attempts are what a request that ended went through:
 	// where its last attempt was, and how many there were.
 	Backend  string `json:"backend,omitempty"`

@@ -13,6 +13,8 @@ type call struct {
 	desk *Desk
 	pool string
 	wake chan struct{} // holds one token while there may be events
+	// shows tells that the client is shown its place.
+	shows bool
 
 	mu      sync.Mutex
 	id      string
@@ -20,6 +22,7 @@ type call struct {
 	events  events
 	bytes   int // of the data in events
 	granted bool
+	placed  bool // the client's goroutine knows its place
 	begun   bool // a byte of a backend's answer arrived: no further attempt
 	over    bool // the last event is in events, or the client left
 	fence   scheduler.Fence
@@ -33,7 +36,7 @@ type call struct {
 }
 
 func newCall(d *Desk, s *scheduler.Submission) *call {
-	return &call{desk: d, pool: s.Entry.Pool, wake: make(chan struct{}, 1), id: s.Entry.ID, sub: s, heard: time.Now(), publishing: true, unpublish: func() {}}
+	return &call{desk: d, pool: s.Entry.Pool, wake: make(chan struct{}, 1), shows: s.ShowsPlace, id: s.Entry.ID, sub: s, heard: time.Now(), publishing: true, unpublish: func() {}}
 }
 
 // Next implements scheduler.Call.
@@ -133,8 +136,7 @@ func (c *call) shake(h scheduler.Handshake) *scheduler.Handover {
 	c.fence, c.worker, c.seq, c.publishing = h.Fence, h.Worker, 0, false
 	c.heardLocked()
 	if !c.granted {
-		c.granted = true
-		c.noteLocked(scheduler.CallEvent{Kind: scheduler.CallGranted, At: c.heard})
+		c.grantedLocked()
 	}
 	return &scheduler.Handover{Verdict: scheduler.Go, Header: c.sub.Header, Body: c.sub.Body, AddedUsage: c.sub.AddedUsage}
 }
@@ -201,24 +203,11 @@ func (c *call) notice(n scheduler.Notice) {
 	c.heardLocked()
 	switch n.Kind {
 	case scheduler.NoticeQueued:
-		c.queuedLocked(n)
+		c.queuedLocked(&n)
 	case scheduler.NoticeGranted:
 	case scheduler.NoticeEnded:
 		if !c.begun { // else the answer that has begun is the end
 			c.endLocked(scheduler.CallEvent{Kind: scheduler.CallProblem, Problem: n.Problem, Backend: n.Backend, Attempts: n.Attempts})
 		}
 	}
-}
-
-// queuedLocked keeps only the newest position: nobody wants the older ones.
-func (c *call) queuedLocked(n scheduler.Notice) {
-	if c.begun {
-		return
-	}
-	ev := scheduler.CallEvent{Kind: scheduler.CallQueued, Position: n.Position, ETA: n.ETA}
-	if last := c.events.last(); last != nil && last.Kind == scheduler.CallQueued {
-		*last = ev
-		return
-	}
-	c.pushLocked(ev)
 }

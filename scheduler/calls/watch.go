@@ -12,7 +12,9 @@ const (
 	quietBeats = 3 // beats without news after which a call is asked after
 	lostBeats  = 6 // beats without news after which an answer that began is given up
 	giveUp     = 2 // answers "unknown" in a row after which a call is published again
-	askAtOnce  = 1024
+	// askAtOnce is how many are asked after in a round; of those whose clients are shown
+	// the answer, as many more.
+	askAtOnce = 1024
 	// overdue is how long after its deadline a call ends here if no dispatcher
 	// is there to end it.
 	overdue = 3 * time.Second
@@ -98,7 +100,7 @@ func (w *watch) quiet(now time.Time) map[string]map[string]*call {
 		if out[c.pool] == nil {
 			out[c.pool] = map[string]*call{}
 		}
-		if len(out[c.pool]) < askAtOnce {
+		if n := len(out[c.pool]); n < askAtOnce || c.shows && n < 2*askAtOnce {
 			out[c.pool][id] = c
 		}
 	}

@@ -196,7 +196,7 @@ func (a *App) takeOver(next *config.Config) error {
 // merge is the old configuration with what of the next one may change now.
 func (a *App) merge(old, next *config.Config) *config.Config {
 	out := *old
-	out.Policy, out.Edge.MaxBytes, out.Files = next.Policy, next.Edge.MaxBytes, next.Files
+	out.Policy, out.Edge.MaxBytes, out.Edge.QueueStatus, out.Files = next.Policy, next.Edge.MaxBytes, next.Edge.QueueStatus, next.Files
 	out.Identity, _ = old.Identity.Rekey(next.Identity)
 	out.Took(next)
 	out.Share, out.Tiers, out.Warnings = next.Share, next.Tiers, next.Warnings
@@ -239,6 +239,7 @@ func (a *App) swap(next *config.Config, rules *policy.Policy) error {
 	if a.edge != nil {
 		a.edge.decider.now.Store(rules)
 		a.edge.server.SetMaxBytes(next.Edge.MaxBytes)
+		a.edge.server.SetQueueStatus(next.Edge.QueueStatus)
 	}
 	return nil
 }

@@ -31,11 +31,10 @@ type Config struct {
 	// LDAPCAFile names whose certificates the LDAP server may have; empty: the system's.
 	LDAPCAFile string
 
-	QueueStatus QueueStatus
-	Alerts      []Alert
-	History     History
-	Log         LogConfig
-	Tracing     Tracing
+	Alerts  []Alert
+	History History
+	Log     LogConfig
+	Tracing Tracing
 
 	Files    []string // those whose change is worth a reload
 	Warnings []string // what is configured and does nothing yet, a line each
@@ -88,7 +87,7 @@ type Pool struct {
 
 // Backend is one server of a pool.
 type Backend struct {
-	URL      string // without a slash or /v1 at its end
+	URL      string // without a slash or /v1 at its end; dns+http://…: every address of that name
 	APIKey   string // empty: none
 	Slots    int    // 0: learned
 	KVTokens int    // 0: from its metrics
@@ -101,14 +100,6 @@ type Timeouts struct{ Connect, FirstByte, Total, Idle time.Duration }
 type Tier struct {
 	Classes    []string
 	FloorBelow float64 // share that the tiers below are left at least
-}
-
-// QueueStatus is what people see while they wait.
-type QueueStatus struct {
-	Heartbeat time.Duration // 0: never
-	OpenWebUI bool
-	After     time.Duration
-	Language  string // en | zh
 }
 
 // Alert tells somebody when something happens.

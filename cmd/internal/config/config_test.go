@@ -80,7 +80,8 @@ func TestDefaults(t *testing.T) {
 		Listen: ":9000", DataDir: "./data",
 		Edge: proxy.Config{
 			Listen: ":9000", MaxBody: 64 << 20, MaxBytes: 1 << 30, ReadHeader: 10 * time.Second, ReadBody: time.Minute,
-			Idle: 2 * time.Minute, Grace: time.Minute, Heartbeat: 10 * time.Second,
+			Idle: 2 * time.Minute, Grace: time.Minute,
+			QueueStatus: proxy.QueueStatus{Heartbeat: 10 * time.Second, OpenWebUI: true, After: time.Second, Texts: proxy.English()},
 		},
 		Admin: AdminConfig{Listen: "127.0.0.1:9001"},
 		NATS:  NATSConfig{Replicas: 1, Store: "file"},
@@ -91,11 +92,10 @@ func TestDefaults(t *testing.T) {
 			Forwarded: identity.DefaultForwarded(), LinkBy: "email", Anonymous: "allow", FailedCredentials: identity.Rate{N: 30, Per: time.Minute},
 			LDAP: identity.LDAP{UserFilter: "(mail=%s)", User: "email", GroupAttribute: "memberOf", Cache: 5 * time.Minute},
 		},
-		QueueStatus: QueueStatus{10 * time.Second, true, time.Second, "en"},
-		History:     History{24 * time.Hour, 720 * time.Hour, 8760 * time.Hour, false},
-		Log:         LogConfig{"json", slog.LevelInfo},
-		Tracing:     Tracing{Sample: 0.01},
-		Files:       []string{"fairlane.yaml"},
+		History: History{24 * time.Hour, 720 * time.Hour, 8760 * time.Hour, false},
+		Log:     LogConfig{"json", slog.LevelInfo},
+		Tracing: Tracing{Sample: 0.01},
+		Files:   []string{"fairlane.yaml"},
 	}
 	if diff := gocmp.Diff(want, c, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -134,13 +134,13 @@ history: {usage: 7d}
 	wantEdge := proxy.Config{
 		MaxBody: 1 << 20, MaxBytes: 2 << 30, ReadHeader: time.Second, ReadBody: 2 * time.Minute, Idle: time.Hour,
 		Grace: 90 * time.Second, CORSOrigins: []string{"https://a.example.com"},
+		QueueStatus: proxy.QueueStatus{Texts: proxy.Chinese()},
 	}
 	check(t, "edge", wantEdge, c.Edge)
 	check(t, "tls", TLSFiles{"certs/a.pem", "/etc/a.key", "ca.pem"}, c.TLS)
 	check(t, "nats", NATSConfig{"nats://u:pw@a:4222, tls://b:4222", "n.creds", 3, "memory", true, "abcdef"}, c.NATS)
 	check(t, "redis", RedisConfig{"redis://:pw@r:6379/1", "", 2}, c.Redis)
 	check(t, "share", []string{"user"}, c.Share)
-	check(t, "status", QueueStatus{0, false, 0, "zh"}, c.QueueStatus)
 	check(t, "log", LogConfig{"text", slog.LevelDebug}, c.Log)
 	check(t, "metrics", ":9002", c.Admin.MetricsListen)
 	if len(c.Admin.Tokens) != 2 || c.Admin.Tokens[0].Token != "operators' token" || c.Admin.Tokens[1].Role != "viewer" || c.Policy.MaxQueuedPerUser != 0 {
@@ -151,7 +151,7 @@ history: {usage: 7d}
 		key, _, _ := strings.Cut(w, ": ")
 		keys = append(keys, key)
 	}
-	check(t, "warnings", []string{"nats.sync", "nats.encryption_key", "queue_status", "history", "tracing.otlp_endpoint"}, keys)
+	check(t, "warnings", []string{"nats.sync", "nats.encryption_key", "history", "tracing.otlp_endpoint"}, keys)
 }
 
 func check[T any](t *testing.T, what string, want, got T) {
@@ -167,17 +167,14 @@ func TestWarnings(t *testing.T) {
 		"tiers: [{classes: [vip], floor_below: 0}]": "tiers[0].floor_below: ",
 		"policy: [{when: {user: [a, b, c]}, class: vip}, {when: {user: d}, class: standard}]\nclasses: {vip: {weight: 8}, standard: {weight: 3}}": "classes.vip.weight: ",
 		"share: [user]\npolicy: [{when: {group: interns}, class: vip, weight: 0.1}]":                                                              "classes.vip.weight: ",
-		"identity: {ldap: {url: 'ldaps://l'}}":                                            "identity.ldap.url: ",
-		"identity: {openwebui_sessions: {url: 'http://open-webui:8080'}}":                 "identity.openwebui_sessions.url: ",
-		"alerts: [{when: 'refusals_per_user > 50 in 1h', to: wecom, url: 'https://x/y'}]": "alerts: ",
-		"queue_status: {language: {waiting: bitte warten}}":                               "queue_status: ",
-		"queue_status: {after: 2s}":                                                       "queue_status: ",
-		"nats: {url: 'nats://n', sync: always}":                                           "nats.sync: ",
-		"pools: [{name: a, models: [m]}, {name: b, models: [n], aliases: {m: n}}]":        "pools[1].aliases.m: ",
-		"history: {record_arrivals: true}":                                                "history: ",
-		"redis: {fallback_replicas: 3}":                                                   "redis.fallback_replicas: ",
-		"tracing: {otlp_endpoint: 'https://o'}":                                           "tracing.otlp_endpoint: ",
-		"nats: {encryption_key: sesame}":                                                  "nats.encryption_key: ",
+		"identity: {ldap: {url: 'ldap://l', base_dn: 'dc=x', bind_dn: 'cn=f', bind_password: sesame}}":                                            "identity.ldap.url: ",
+		"alerts: [{when: 'refusals_per_user > 50 in 1h', to: wecom, url: 'https://x/y'}]":                                                         "alerts: ",
+		"nats: {url: 'nats://n', sync: always}":                                                                                                   "nats.sync: ",
+		"pools: [{name: a, models: [m]}, {name: b, models: [n], aliases: {m: n}}]":                                                                "pools[1].aliases.m: ",
+		"history: {record_arrivals: true}":                                                                                                        "history: ",
+		"redis: {fallback_replicas: 3}":                                                                                                           "redis.fallback_replicas: ",
+		"tracing: {otlp_endpoint: 'https://o'}":                                                                                                   "tracing.otlp_endpoint: ",
+		"nats: {encryption_key: sesame}":                                                                                                          "nats.encryption_key: ",
 	} {
 		got := parse(t, text, nil).Warnings
 		if len(got) != 1 || !strings.HasPrefix(got[0], want) || strings.Contains(got[0], "sesame") {

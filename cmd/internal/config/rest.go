@@ -3,9 +3,6 @@ package config
 import (
 	"log/slog"
 	"regexp"
-	"time"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // rest reads what people see and what is kept of what happened.
@@ -15,24 +12,6 @@ func (c *Config) rest(s *section) {
 	s.in("history", c.history)
 	s.in("log", c.log)
 	s.in("tracing", c.tracing)
-}
-
-func (c *Config) queueStatus(s *section) {
-	c.QueueStatus = QueueStatus{Heartbeat: 10 * time.Second, OpenWebUI: true, After: time.Second, Language: "en"}
-	take(s, "heartbeat", &c.QueueStatus.Heartbeat, duration(0))
-	c.Edge.Heartbeat = c.QueueStatus.Heartbeat
-	take(s, "openwebui", &c.QueueStatus.OpenWebUI, flag())
-	take(s, "after", &c.QueueStatus.After, duration(0))
-	own := false
-	if n := s.fields["language"]; n != nil && n.Kind == yaml.MappingNode {
-		s.field("language")
-		own = true
-	} else {
-		take(s, "language", &c.QueueStatus.Language, word("en", "zh"))
-	}
-	if own || c.QueueStatus.Language != "en" || c.QueueStatus.After != time.Second {
-		s.warn(s.path, "this version shows no place in the queue in Open WebUI: heartbeat alone has an effect")
-	}
 }
 
 func (c *Config) alerts(s *section) {
