@@ -1,6 +1,9 @@
 package scheduler
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Receipt says why one request waited and what it came to. Two hands write it: the
 // edge, which knows who asked and how it ended, and the leader, which knows the
@@ -140,4 +143,10 @@ type ReceiptQuery struct {
 	Chat  string   `json:"chat,omitempty"`
 	All   bool     `json:"all,omitempty"`   // of whomever
 	Limit int      `json:"limit,omitempty"` // 0: 100
+}
+
+// Explainer is a dispatcher that tells why what it has waits.
+type Explainer interface {
+	// Explain answers with the leader's half of the receipts of what waits and runs.
+	Explain(ctx context.Context, q ReceiptQuery) ([]Receipt, error)
 }

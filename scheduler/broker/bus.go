@@ -68,6 +68,9 @@ func (b *Bus) Worker(id string) scheduler.Worker { return &workerAt{b: b, id: id
 // Proxy is the proxy with that id, wherever it is.
 func (b *Bus) Proxy(id string) scheduler.Proxy { return &proxyAt{b: b, id: id} }
 
+// Explainer is whoever leads the pool, to be asked why things wait.
+func (b *Bus) Explainer(pool string) scheduler.Explainer { return &dispatcherAt{b: b, pool: pool} }
+
 // Dispatcher is whoever leads the pool.
 func (b *Bus) Dispatcher(pool string) scheduler.Dispatcher { return &dispatcherAt{b: b, pool: pool} }
 

@@ -56,6 +56,16 @@ func (d *dispatcherAt) Where(ctx context.Context, ids []string) ([]scheduler.Not
 	return out, err
 }
 
+// Explain implements scheduler.Explainer.
+func (d *dispatcherAt) Explain(ctx context.Context, q scheduler.ReceiptQuery) ([]scheduler.Receipt, error) {
+	if local, ok := d.b.localDispatcher(d.pool).(scheduler.Explainer); ok {
+		return local.Explain(ctx, q)
+	}
+	var out []scheduler.Receipt
+	err := d.ask(ctx, verbExplain, q, &out)
+	return out, err
+}
+
 func (d *dispatcherAt) ask(ctx context.Context, verb string, in, out any) error {
 	if !validName(d.pool) {
 		return scheduler.ErrNotLeader
@@ -86,5 +96,19 @@ func serveDispatcher(s *service, pool string, d scheduler.Dispatcher) error {
 				s.respond(m, notices, err)
 			})
 		})),
+		s.subscribe(at+verbExplain, read(s, func(m *nats.Msg, q scheduler.ReceiptQuery) {
+			s.aside(func(ctx context.Context) { explain(ctx, s, m, d, q) })
+		})),
 	)
+}
+
+// explain answers for a leader that can; of one that can't nothing is known.
+func explain(ctx context.Context, s *service, m *nats.Msg, d scheduler.Dispatcher, q scheduler.ReceiptQuery) {
+	e, ok := d.(scheduler.Explainer)
+	if !ok {
+		s.respond(m, []scheduler.Receipt{}, nil)
+		return
+	}
+	found, err := e.Explain(ctx, q)
+	s.respond(m, found, err)
 }

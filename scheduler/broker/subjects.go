@@ -26,6 +26,8 @@ const (
 	verbRecall = "cancel"
 	verbBeat   = "beat"
 	verbWhere  = "where"
+
+	verbExplain = "explain"
 )
 
 // everyWorker is the name under which all workers are addressed.

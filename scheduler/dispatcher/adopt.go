@@ -89,6 +89,7 @@ func (l *leader) lift(g *scheduler.Grant) *item {
 		delete(l.elsewhere, id)
 	case it.run != nil:
 		l.cancelAttempt(it.run.worker, id, it.run.fence)
+		l.receipts.stops(it, "replaced")
 		l.dropAttempt(it)
 	default:
 		it.told = true // by who granted it

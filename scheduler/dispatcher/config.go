@@ -93,6 +93,10 @@ type Config struct {
 	// always.
 	Up func() error
 
+	// Receipts gets the leader's half of every request that is over, and must not
+	// block. nil: nobody keeps them.
+	Receipts func(r *scheduler.Receipt)
+
 	Metrics *Metrics // nil: nobody looks at them
 	Logger  *slog.Logger
 }

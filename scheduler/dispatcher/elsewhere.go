@@ -46,6 +46,7 @@ func (l *leader) stale(it *item, now time.Time) {
 func (l *leader) leaveTo(it *item, f scheduler.Fence, now time.Time) {
 	delete(l.items, it.entry.ID)
 	l.elsewhere[it.entry.ID] = elsewhere{entry: it.entry, seq: it.seq, at: now, fence: f, ended: it.ended}
+	l.receipts.write(it)
 	it.entry = nil
 }
 

@@ -56,6 +56,7 @@ func (l *leader) attemptOver(it *item, ev *scheduler.Event, now time.Time) {
 	case scheduler.EventCancelled:
 		l.hungUp(it)
 	case scheduler.EventGone:
+		l.receipts.over(it, string(scheduler.Cancelled))
 		l.dropAttempt(it)
 		l.forget(it)
 	case scheduler.EventStale:
@@ -73,6 +74,7 @@ func (l *leader) attemptOver(it *item, ev *scheduler.Event, now time.Time) {
 
 func (l *leader) firstByte(it *item, ev *scheduler.Event, now time.Time) {
 	l.turn.FirstToken(now, &it.run.Run, ev.TTFT)
+	l.receipts.first(it, now)
 }
 
 // progress charges what an answer generated beyond what was reserved.
@@ -115,6 +117,7 @@ func (l *leader) ended(it *item, ev *scheduler.Event, now time.Time) {
 	if ev.Outcome == scheduler.Invalid { // the backend refused it: no work was done
 		u = scheduler.Usage{}
 	}
+	l.receipts.over(it, string(ev.Outcome))
 	l.settle(it, u, ev.Outcome == scheduler.Completed)
 	switch ev.Outcome {
 	case scheduler.Completed:
@@ -150,6 +153,7 @@ func (l *leader) learn(e *scheduler.Entry, a *attempt, u scheduler.Usage, now ti
 // prefill was done for nobody, and who left pays for it: else leaving before
 // the first byte, again and again, would be free.
 func (l *leader) hungUp(it *item) {
+	l.receipts.over(it, string(scheduler.Cancelled))
 	if it.run.sent {
 		l.settle(it, spent(it.run), false)
 	} else {
@@ -171,6 +175,7 @@ func beyond(u, paid scheduler.Usage) scheduler.Usage {
 
 func (l *leader) settle(it *item, u scheduler.Usage, completed bool) {
 	cost := l.turn.Cost(u)
+	l.receipts.settles(it, cost, u)
 	rest, more := u, cost
 	if paid := it.run.paid; paid != nil {
 		rest, more = beyond(u, *paid), max(cost-l.turn.Cost(*paid), 0)
@@ -203,6 +208,7 @@ func (l *leader) fault(it *item, ev *scheduler.Event, now time.Time) {
 			l.blame(it, backend, ev.Problem, now)
 		}
 		if ev.Final {
+			l.receipts.stops(it, "failed")
 			l.failed(it)
 			l.fail(it, ev.Problem)
 			return
@@ -216,6 +222,7 @@ func (l *leader) crashed(it *item, now time.Time) {
 	l.cfg.Logger.Error("a request was in flight at two deaths of a backend and is not tried again",
 		slog.String("pool", l.cfg.Pool), slog.String("call_id", it.entry.ID), slog.String("user_key", it.entry.User),
 		slog.String("model", it.entry.Model), slog.Int("input_tokens", it.entry.InputTokens))
+	l.receipts.stops(it, "died")
 	l.failed(it)
 	l.cfg.Metrics.suspect(l.cfg.Pool)
 	l.list(it, now)
@@ -231,6 +238,7 @@ func (l *leader) repeat(it *item, reason, retry string, p *scheduler.Problem) {
 		l.requeue(it, reason, retry)
 		return
 	}
+	l.receipts.stops(it, retry)
 	l.fail(it, p)
 }
 
@@ -239,6 +247,7 @@ func (l *leader) repeat(it *item, reason, retry string, p *scheduler.Problem) {
 func (l *leader) fail(it *item, p *scheduler.Problem) {
 	l.dropAttempt(it)
 	if it.left {
+		l.receipts.ends(it, string(scheduler.Cancelled))
 		l.forget(it)
 		return
 	}

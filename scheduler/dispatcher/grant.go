@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -18,6 +19,7 @@ func (l *leader) grantAll() {
 	}
 	now := time.Now()
 	l.held.note(l, now, l.blocked)
+	l.receipts.blocks.note(now, l.obstacle)
 	if at := l.turn.Pool.Wake(now); !at.IsZero() {
 		l.wake.Reset(max(at.Sub(now), 0))
 	}
@@ -27,7 +29,7 @@ func (l *leader) grantAll() {
 // now.
 func (l *leader) grantNext() bool {
 	t := l.turn.Next(time.Now())
-	l.short, l.blocked = t.Short(), blockedBy(t.Blocked, t.Why)
+	l.short, l.blocked, l.obstacle = t.Short(), blockedBy(t.Blocked, t.Why), obstacleOf(&t)
 	if t.Request != nil {
 		if it, ok := t.Request.Value.(*item); ok {
 			l.grant(it, t.Run)
@@ -69,11 +71,13 @@ func (l *leader) went(e *scheduler.Entry) turn.Past {
 func (l *leader) runs(it *item, a *attempt) {
 	it.run = a
 	a.worker.running[it.entry.ID] = it
+	l.receipts.starts(it, a)
 }
 
 // ran counts an item that is not in flight any more.
 func (l *leader) ran(it *item) {
 	delete(it.run.worker.running, it.entry.ID)
+	l.receipts.stops(it, "")
 	it.run = nil
 }
 
@@ -127,6 +131,7 @@ func (l *leader) grantRefused(id string, a *attempt, err error) {
 // counted; "": the backend only asked for a moment.
 func (l *leader) requeue(it *item, reason, retry string) {
 	if it.left {
+		l.receipts.over(it, string(scheduler.Cancelled))
 		l.dropAttempt(it)
 		l.forget(it)
 		return
@@ -134,6 +139,7 @@ func (l *leader) requeue(it *item, reason, retry string) {
 	if retry != "" {
 		l.cfg.Metrics.retried(l.cfg.Pool, it.run.Backend.URL(), retry)
 	}
+	l.receipts.stops(it, cmp.Or(retry, reason))
 	l.turn.Requeue(time.Now(), &it.req, &it.run.Run)
 	l.ran(it)
 	l.wait(it, true)

@@ -32,6 +32,7 @@ type house struct {
 	workers     map[string]*simWorker
 	gpus        map[string]*gpu
 	desks       map[string]*calls.Desk
+	receipts    *receiptBox
 	ids         int
 	clients     sync.WaitGroup
 }
@@ -67,7 +68,7 @@ func build(t *testing.T, p plan) *house {
 	t.Helper()
 	h := &house{
 		t: t, stream: newFakeStream(), bus: newFakeBus(), office: &office{}, memory: &fakeMemory{}, registry: prometheus.NewRegistry(),
-		workers: map[string]*simWorker{}, gpus: map[string]*gpu{}, desks: map[string]*calls.Desk{},
+		workers: map[string]*simWorker{}, gpus: map[string]*gpu{}, desks: map[string]*calls.Desk{}, receipts: &receiptBox{},
 	}
 	if p.classes == nil {
 		p.classes = map[string]Class{"vip": {Weight: 10}, "normal": {Weight: 1, Rank: 1}}
@@ -86,7 +87,7 @@ func build(t *testing.T, p plan) *house {
 	}
 	h.config = Config{
 		Pool: pool, Share: p.share, Policy: policy, Stream: h.stream, Bus: h.bus, Memory: h.memory,
-		Takeover: p.takeover, Up: p.up, Metrics: metrics, Logger: p.log,
+		Takeover: p.takeover, Up: p.up, Receipts: h.receipts.take, Metrics: metrics, Logger: p.log,
 	}
 	for range max(p.dispatchers, 1) {
 		h.addDispatcher()
@@ -192,6 +193,9 @@ func checkIdle(t failer, l *leader) {
 	if len(l.items) > 0 || len(l.elsewhere) > 0 || l.turn.Queue.Len() > 0 || len(l.expiries) > 0 || len(l.users) > 0 || len(l.troubles) > 0 || len(l.undeleted) > 0 {
 		t.Errorf("%d items, %d elsewhere, %d in the queue, %d deadlines, %d users, %d troubles, %d undeleted are left",
 			len(l.items), len(l.elsewhere), l.turn.Queue.Len(), len(l.expiries), len(l.users), len(l.troubles), len(l.undeleted))
+	}
+	if len(l.receipts.users) > 0 {
+		t.Errorf("what is counted for receipts of users is left: %v", l.receipts.users)
 	}
 	for name, c := range l.classes {
 		if c.queued != 0 || l.turn.Running(name) != 0 || c.tokens != 0 || c.front != nil || c.back != nil {

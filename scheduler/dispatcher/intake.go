@@ -30,6 +30,7 @@ func (l *leader) arrive(seq uint64, e *scheduler.Entry, err error) {
 	}
 	switch {
 	case p != nil:
+		l.receipts.stands(it)
 		l.endQueued(it, p)
 	case l.open:
 		l.waiters = append(l.waiters, it)
@@ -107,6 +108,7 @@ func (l *leader) wait(it *item, returns bool) {
 	c.join(it, returns)
 	l.users[it.entry.User]++
 	l.expiries.add(it)
+	l.receipts.joins(it)
 }
 
 // waited counts an item that is not in the queue any more.
@@ -119,6 +121,7 @@ func (l *leader) waited(it *item, end string) {
 		delete(l.users, it.entry.User)
 	}
 	l.expiries.remove(it)
+	l.receipts.leaves(it)
 	l.observe(it, end)
 }
 
@@ -166,6 +169,7 @@ func (l *leader) tell(it *item, p *scheduler.Problem) {
 		n.Backend, n.Attempts = hostOf(x.Last), x.Attempts
 	}
 	l.notify(it, *n)
+	l.receipts.ends(it, string(p.Code.Outcome()))
 	l.forget(it)
 	l.over.add(n.ID, tombstone{at: time.Now(), told: n})
 }
@@ -174,6 +178,9 @@ func (l *leader) tell(it *item, p *scheduler.Problem) {
 func (l *leader) leaveQueue(it *item, end string) {
 	l.turn.Remove(time.Now(), &it.req, nil)
 	l.waited(it, end)
+	if end != "granted" {
+		l.receipts.ends(it, end)
+	}
 }
 
 // forget deletes an item everywhere.
@@ -183,5 +190,6 @@ func (l *leader) forget(it *item) {
 	delete(l.troubles, id)
 	l.over.add(id, tombstone{at: time.Now(), ended: it.ended})
 	l.delete(it.seq)
+	l.receipts.write(it)
 	it.entry = nil
 }

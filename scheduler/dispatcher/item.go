@@ -21,6 +21,7 @@ type item struct {
 	ended scheduler.Fence // of the newest attempt whose end was told
 	told  bool            // how long it waited was observed
 	left  bool            // its client did while it was in flight
+	trail *trail          // nil: nothing is told of it
 }
 
 // attempt is one grant of an item.

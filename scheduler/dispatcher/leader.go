@@ -68,7 +68,9 @@ type leader struct {
 	by       *workerState // that is to run who is taken next
 	short    bool         // a head waits for capacity
 	blocked  blocked      // what the last dispatch was held by
+	obstacle obstacle     // the same, in one word
 	held     held
+	receipts receipts
 	noneUp   time.Time // since when no backend is up; zero: one is
 	upAgain  time.Time // when that was over last
 	started  time.Time
@@ -93,6 +95,7 @@ func newLeader(ctx context.Context, cfg *Config, p Policy, epoch scheduler.Fence
 		rand:   rand.New(rand.NewPCG(uint64(epoch.Bucket), uint64(epoch.Revision))),
 		noneUp: now, started: now, ticked: now, savedAt: now, wake: time.NewTimer(time.Hour),
 	}
+	l.receipts = newReceipts(l, cfg.Receipts, now)
 	var err error
 	l.turn, err = turn.New(turn.Config{Policy: p.turn(cfg.Cost), Backends: p.Backend, Reach: l.reaches, Past: l.went})
 	return l, err

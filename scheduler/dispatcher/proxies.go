@@ -54,6 +54,7 @@ func (l *leader) flushNotices() {
 	for i, it := range l.waiters {
 		if it.waits() {
 			l.notify(it, l.place(it))
+			l.receipts.stands(it)
 		}
 		l.waiters[i] = nil
 	}

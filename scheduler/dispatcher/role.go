@@ -10,7 +10,10 @@ import (
 // role is the leader as the other roles see it.
 type role struct{ l *leader }
 
-var _ scheduler.Dispatcher = role{}
+var (
+	_ scheduler.Dispatcher = role{}
+	_ scheduler.Explainer  = role{}
+)
 
 // Report implements scheduler.Dispatcher. It is acknowledged when it was taken
 // into account, not before.
@@ -47,6 +50,13 @@ func (r role) Where(ctx context.Context, ids []string) ([]scheduler.Notice, erro
 	if err == nil && !loaded {
 		err = scheduler.ErrNotLeader
 	}
+	return out, err
+}
+
+// Explain implements scheduler.Explainer.
+func (r role) Explain(ctx context.Context, q scheduler.ReceiptQuery) ([]scheduler.Receipt, error) {
+	var out []scheduler.Receipt
+	err := r.ask(ctx, func() { out = r.l.receipts.explain(q) })
 	return out, err
 }
 

@@ -83,6 +83,7 @@ func (l *leader) vanished(it *item) {
 // later for the rest.
 func (l *leader) lost(it *item) {
 	id, u := it.entry.ID, spent(it.run)
+	l.receipts.over(it, string(scheduler.Lost))
 	l.settle(it, u, false)
 	l.forget(it)
 	l.over.add(id, tombstone{at: time.Now(), paid: &u})

@@ -12,6 +12,7 @@ import (
 type Outlook struct {
 	AheadInFlow int     // requests of the user at this leaf that go first
 	AheadCost   Cost    // their full expected cost
+	OtherCost   Cost    // of the requests of others that are expected to be served first
 	Lag         Cost    // what the flow, and what is above it, got more than the hindmost of its siblings
 	Share       float64 // of the flow in the weights that are active now, over all levels
 	Position    int     // 1 + the number of requests that are expected to be served first
@@ -40,7 +41,7 @@ func (q *Queue) Outlook(r *Request) Outlook {
 		ahead += others
 		cost += otherCost
 	}
-	o.Lag = Cost(lag)
+	o.Lag, o.OtherCost = Cost(lag), cost-o.AheadCost
 	if len(q.upper) > 0 {
 		ahead += q.across(r.flow.top().in.rank, cost, &o.Share)
 	}

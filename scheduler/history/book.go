@@ -24,15 +24,10 @@ type Log interface {
 	Scan(ctx context.Context, since time.Time, fn func(data []byte) bool) error
 }
 
-// Leader tells of what waits and runs in a pool.
-type Leader interface {
-	Explain(ctx context.Context, q scheduler.ReceiptQuery) ([]scheduler.Receipt, error)
-}
-
 // Config is a book's.
 type Config struct {
 	Log     Log
-	Leaders []Leader // of all pools
+	Leaders []scheduler.Explainer // of all pools
 	// Dropped is called with the number of halves that were not kept; nil: nobody
 	// counts.
 	Dropped func(n int)

@@ -147,7 +147,7 @@ func TestWhatWaitsIsFoundByItsPersonAndExplainedByItsLeader(t *testing.T) {
 		defer theirs.Stop()
 		theirs.Began(edge("c1", "r1", "ann", false))
 		l := &leader{waits: []scheduler.Receipt{{CallID: "c1", At: time.Now(), User: "user:ann", Queue: &scheduler.QueueReceipt{Now: &scheduler.Standing{Position: 3}}}}}
-		ours := New(Config{Log: log, Leaders: []Leader{&leader{err: scheduler.ErrNotLeader}, l}})
+		ours := New(Config{Log: log, Leaders: []scheduler.Explainer{&leader{err: scheduler.ErrNotLeader}, l}})
 		found, err := ours.Find(t.Context(), Query{User: "ann"})
 		if err != nil || len(found) != 1 || found[0].Edge != nil || found[0].Queue.Now.Position != 3 {
 			t.Fatalf("at first the leader alone knows: %+v, %v", found, err)

@@ -164,7 +164,7 @@ func (f *finder) queue(line []byte) {
 }
 
 // join adds a half to what is known. The edge's last word counts, and of two leaders
-// the one who saw more.
+// the one who saw its end, with what the other one saw it come by.
 func (f *finder) join(r *scheduler.Receipt) {
 	have := f.found[key(r)]
 	if have == nil {
@@ -174,7 +174,14 @@ func (f *finder) join(r *scheduler.Receipt) {
 	if r.Edge != nil && (have.Edge == nil || have.Edge.EndedAt.IsZero()) {
 		have.Edge = r.Edge
 	}
-	if r.Queue != nil && (have.Queue == nil || have.Queue.TookOver || r.Queue.Now != nil) {
+	switch {
+	case r.Queue == nil:
+	case have.Queue == nil:
+		have.Queue = r.Queue
+	case r.Queue.Now != nil || have.Queue.End == "" && r.Queue.End != "":
+		if r.Queue.Arrived.Position == 0 {
+			r.Queue.Arrived = have.Queue.Arrived
+		}
 		have.Queue = r.Queue
 	}
 }

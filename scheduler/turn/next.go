@@ -16,6 +16,7 @@ type Turn struct {
 	Never   Owner            // it can never fit: its owner removes it, and asks again
 	Blocked Owner            // the head that did not fit; nil: there is none
 	Why     capacity.Verdict // what it lacks
+	Kept    bool             // slots that are kept for another class refused somebody
 	Kept    bool             // headroom refused a head
 }
 
@@ -54,6 +55,7 @@ func (d *Decider) admit(r *fairqueue.Request, bypass bool) fairqueue.Decision {
 	}
 	e := o.Entry()
 	if d.refuses(e) {
+		d.turn.Kept = true
 		d.turn.Kept = d.turn.Kept || !bypass
 		return fairqueue.Decision{Verdict: fairqueue.Skip}
 	}
