@@ -28,7 +28,9 @@
 // Of those on which a request fits, and which have not just failed it: the one
 // that had its conversation last, for its cache holds the history; then one where
 // its prefix group runs; then the least KV held. The last backends of some 100,000
-// conversations are remembered; [Config] Anywhere looks at the KV alone.
+// conversations are remembered; [Config] Anywhere looks at the KV alone. A head
+// that fits, but not on its [Pool.Home], may yield to one near it that would be at
+// home: see fairqueue.
 //
 // # KV
 //

@@ -19,6 +19,18 @@ func (h *homes) of(chat string) string {
 	return h.old[chat]
 }
 
+// Home is the backend that had a conversation last, if it takes requests and there
+// are others that do; nil: none.
+func (p *Pool) Home(chat string) *Backend {
+	if chat == "" || p.anywhere || len(p.backends) < 2 {
+		return nil
+	}
+	if b := p.Backend(p.homes.of(chat)); b != nil && b.up && !b.draining {
+		return b
+	}
+	return nil
+}
+
 func (h *homes) move(chat string, url string) {
 	if h.young == nil || len(h.young) >= mostHomes && h.young[chat] == "" {
 		h.old, h.young = h.young, map[string]string{}

@@ -15,19 +15,25 @@ const (
 	// Bypass: the head is blocked by KV. Others are asked, in order of V, whether
 	// they may pass.
 	Bypass
+	// Yield: it may start, but not where its cache is. Others whose V is at most Q
+	// above are asked whether they would start where theirs is; else it starts.
+	Yield
 )
 
-// Decision is a verdict and, for Take, the charge at dispatch.
+// Decision is a verdict and, for Take and Yield, the charge at dispatch.
 type Decision struct {
 	Verdict Verdict
 	Reserve Cost // see the function Reserve
 }
 
-// mostPassing bounds how many are asked whether they may pass a blocked head.
-const mostPassing = 256
+const (
+	mostPassing = 256 // are asked whether they may pass a blocked head
+	mostNear    = 16  // are asked whether they go first for their cache's sake
+)
 
 // passing is the state of a search for somebody who may pass.
 type passing struct {
+	near    bool // no further than Q from the smallest V
 	blocked *Request
 	admit   func(*Request, bool) Decision
 	left    int
@@ -46,6 +52,8 @@ func (q *Queue) Dispatch(admit func(r *Request, bypass bool) Decision) *Request 
 			switch d.Verdict {
 			case Take:
 				return q.take(r, d.Reserve)
+			case Yield:
+				return q.yield(l, r, d.Reserve, admit)
 			case Skip:
 				continue
 			case Bypass:
@@ -56,6 +64,18 @@ func (q *Queue) Dispatch(admit func(r *Request, bypass bool) Decision) *Request 
 		}
 	}
 	return nil
+}
+
+// yield lets somebody near the head of l start instead, or the head. It costs the
+// head nothing but time, and of that little: who passes is charged, and then no
+// longer near.
+func (q *Queue) yield(l *level, head *Request, reserve Cost, admit func(*Request, bool) Decision) *Request {
+	q.passing = passing{near: true, blocked: head, admit: admit, left: mostNear}
+	defer func() { q.passing = passing{} }()
+	if r, other := q.pass(l, 0); r != nil {
+		return q.take(r, other)
+	}
+	return q.take(head, reserve)
 }
 
 // bypass asks the heads of the other users, in order of V.
@@ -75,6 +95,9 @@ func (q *Queue) pass(l *level, depth int) (*Request, Cost) {
 	w, p := &q.walks[depth], &q.passing
 	w.start(&l.ready)
 	for n := w.next(); n != nil && p.left > 0; n = w.next() {
+		if p.near && n.v > l.ready.e[0].v+q.mean.span() {
+			break
+		}
 		if n.below != nil {
 			if r, reserve := q.pass(n.below, depth+1); r != nil {
 				return r, reserve

@@ -34,7 +34,7 @@
 //	            lift = none ready ? max(vnow, g) : max(vnow, m, min(g, m + Q))
 //	            floor = lift; V = max(V, lift)
 //	dispatch    follow the smallest V to a head. The caller says [Take], [Stop],
-//	            [Skip] or [Bypass]. On the way of who is taken:
+//	            [Skip], [Bypass] or [Yield]. On the way of who is taken:
 //	            vnow = max(vnow, smallest V); charge the reserve
 //	charge      V moves; downwards no further than the floor
 //	progress    charge what exceeds the charge so far; deliver
@@ -105,6 +105,10 @@
 // class refused by headroom ([Skip]) keeps its place, and the next one is tried.
 // Whoever passes, vnow follows the smallest V of the heap, that is of who was passed:
 // else all who come later would begin behind those who jumped the queue.
+//
+// A head that would start away from its cache may let others go first who would
+// start where theirs is ([Yield]): heads whose V is at most Q above the smallest on
+// every level, 16 at most. Who went is charged, so it costs the head Q at most.
 //
 // # Tiers
 //

@@ -45,6 +45,7 @@ func mutants() []mutant {
 			}, "TestRaisedLimitBringsNoCredit",
 		},
 		{"a bypass that raises vnow", []edit{{"dispatch.go", "n.in.served()", "n.in.vnow = max(n.in.vnow, n.v)"}}, "TestBypassLeavesTheClock"},
+		{"a jump without a bound", []edit{{"dispatch.go", "if p.near && n.v >", "if p.near && n.v < 0 && n.v >"}}, "TestYieldIsBounded"},
 		{"cached tokens ignored", []edit{{"cost.go", "cached = min(max(cached, 0), input)", "cached = 0"}}, "TestCost"},
 		{"max_tokens reserved where the stream is seen", []edit{{"cost.go", "out /= 2", "out /= 1"}}, "TestCost"},
 		{"what runs is counted per leaf", []edit{{"queue.go", "if q.users[u.Key] == nil {", "if true {"}}, "TestScripts/maxrunning"},

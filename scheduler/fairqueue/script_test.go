@@ -249,6 +249,9 @@ func (s *script) dispatch(args []string, o map[string]string) string {
 		case r.ID == o["kv"] || bypass && strings.Contains(","+o["no"]+",", ","+r.ID+","):
 			return Decision{Verdict: Bypass}
 		}
+		if r.ID == o["yield"] && !bypass {
+			return Decision{Verdict: Yield, Reserve: reserve}
+		}
 		return Decision{Verdict: Take, Reserve: reserve}
 	})
 	line := "nothing"

@@ -56,14 +56,15 @@ type Decider struct {
 	kept      []headroom
 	running   map[string]int // sequences by class
 
-	ask  func(*fairqueue.Request, bool) fairqueue.Decision
-	now  time.Time // of the question that is being answered
-	turn Turn      // its answer
+	ask    func(*fairqueue.Request, bool) fairqueue.Decision
+	now    time.Time // of the question that is being answered
+	turn   Turn      // its answer
+	astray bool      // the head would start away from its home
 }
 
 // New makes one with nothing in it, or fails for a tree that can't be.
 func New(cfg Config) (*Decider, error) {
-	cfg.Policy = cfg.Policy.withDefaults()
+	cfg.Policy = cfg.Policy.WithDefaults()
 	if cfg.Reach == nil {
 		cfg.Reach = func(*capacity.Backend) bool { return true }
 	}
@@ -119,7 +120,7 @@ func (d *Decider) request(o Owner, in fairqueue.Input) fairqueue.Request {
 // place is where a request waits.
 func (d *Decider) place(r *fairqueue.Request, e *scheduler.Entry) ([]fairqueue.Step, fairqueue.User) {
 	if d.cfg.Manner.Place == nil {
-		return d.policy.path(e), fairqueue.User{Key: e.User, MaxRunning: e.MaxRunning}
+		return d.policy.Path(e), fairqueue.User{Key: e.User, MaxRunning: e.MaxRunning}
 	}
 	path, u, priority := d.cfg.Manner.Place(e)
 	r.Priority, r.Newest, r.Tier = priority, false, 0

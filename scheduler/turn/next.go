@@ -17,7 +17,6 @@ type Turn struct {
 	Blocked Owner            // the head that did not fit; nil: there is none
 	Why     capacity.Verdict // what it lacks
 	Kept    bool             // slots that are kept for another class refused somebody
-	Kept    bool             // headroom refused a head
 }
 
 // Short reports whether somebody waits for capacity.
@@ -28,7 +27,7 @@ func (t *Turn) Short() bool {
 // Next gives out the request whose turn it is, with its slots and its memory taken
 // and its flow charged.
 func (d *Decider) Next(now time.Time) Turn {
-	d.now, d.turn = now, Turn{}
+	d.now, d.turn, d.astray = now, Turn{}, false
 	r := d.Queue.Dispatch(d.ask)
 	t := d.turn
 	d.turn = Turn{}
@@ -56,14 +55,12 @@ func (d *Decider) admit(r *fairqueue.Request, bypass bool) fairqueue.Decision {
 	e := o.Entry()
 	if d.refuses(e) {
 		d.turn.Kept = true
-		d.turn.Kept = d.turn.Kept || !bypass
 		return fairqueue.Decision{Verdict: fairqueue.Skip}
 	}
 	in := d.Input(e)
 	b, v := d.fit(e, in, !bypass)
 	if v == capacity.Fits {
-		d.turn.Run.Backend, d.turn.Run.Input = b, in
-		return fairqueue.Decision{Verdict: fairqueue.Take, Reserve: d.cfg.Manner.Reserve(d.weights, in)}
+		return d.take(e, in, b, bypass)
 	}
 	if v == capacity.Never {
 		d.turn.Never = o
@@ -75,6 +72,20 @@ func (d *Decider) admit(r *fairqueue.Request, bypass bool) fairqueue.Decision {
 		return fairqueue.Decision{Verdict: fairqueue.Bypass}
 	}
 	return fairqueue.Decision{Verdict: fairqueue.Stop}
+}
+
+// take lets a request start. One that would start away from its home, the backend
+// that has its conversation in its cache, yields to one that would start at home.
+func (d *Decider) take(e *scheduler.Entry, in fairqueue.Input, b *capacity.Backend, bypass bool) fairqueue.Decision {
+	home, verdict := d.Pool.Home(e.Chat), fairqueue.Take
+	switch {
+	case d.astray && home != b:
+		return fairqueue.Decision{Verdict: fairqueue.Stop}
+	case !bypass && home != nil && home != b:
+		d.astray, verdict = true, fairqueue.Yield
+	}
+	d.turn.Run.Backend, d.turn.Run.Input = b, in
+	return fairqueue.Decision{Verdict: verdict, Reserve: d.cfg.Manner.Reserve(d.weights, in)}
 }
 
 // fit finds a backend that can be reached. One that can't gets nothing for a moment.
