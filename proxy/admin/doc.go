@@ -9,4 +9,9 @@
 //
 //	GET /api/v1/status   what runs here: roles, pools, backends, identity findings
 //	/debug/pprof/        Go's profiles, for operators
+//
+// Why requests waited is for operators, too, because it says who asked when:
+//
+//	GET /api/v1/receipts/{id}   of a request, by the id that its client was told
+//	GET /api/v1/receipts?user=&chat=&last=1h&limit=20   of a person or conversation
 package admin

@@ -43,6 +43,7 @@ type Config struct {
 	Gatherer      prometheus.Gatherer
 	Status        func() Status
 	Backends      Backends // nil: they can't be changed
+	Receipts      Receipts // nil: none are kept
 	Logger        *slog.Logger
 }
 
@@ -94,6 +95,7 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /metrics", s.metrics())
 	mux.HandleFunc("GET /api/v1/status", s.status)
 	s.backendRoutes(mux)
+	s.receiptRoutes(mux)
 	mux.Handle("/debug/pprof/", s.operators(pprof.Index))
 	mux.Handle("/debug/pprof/cmdline", s.operators(pprof.Cmdline))
 	mux.Handle("/debug/pprof/profile", s.operators(pprof.Profile))
