@@ -28,7 +28,8 @@ type Tier struct {
 	Floor   float64 // part of what is served that those below are left, 0 to less than 1
 }
 
-func (p Policy) withDefaults() Policy {
+// WithDefaults fills in what is not given.
+func (p Policy) WithDefaults() Policy {
 	if len(p.Share) == 0 {
 		p.Share = []string{"class", "user"}
 	}
@@ -75,8 +76,8 @@ func (p *Policy) queue() (*fairqueue.Queue, error) {
 	return fairqueue.New(cfg)
 }
 
-// path is an entry's way through the tree.
-func (p *Policy) path(e *scheduler.Entry) []fairqueue.Step {
+// Path is an entry's way through the tree.
+func (p *Policy) Path(e *scheduler.Entry) []fairqueue.Step {
 	class, own := p.Weight(e.Class), e.UserWeight
 	if own <= 0 {
 		own = 1

@@ -8,7 +8,7 @@ import "fairlane/scheduler/fairqueue"
 // new one can't be.
 func (d *Decider) Apply(p Policy, waiting, flying []*fairqueue.Request) error {
 	was := d.policy
-	p = p.withDefaults()
+	p = p.WithDefaults()
 	if was.SameTree(&p) {
 		d.apply(p)
 		d.reweigh(waiting)
@@ -64,7 +64,7 @@ func (d *Decider) reweigh(waiting []*fairqueue.Request) {
 	}
 	for _, r := range waiting {
 		if o, ok := r.Value.(Owner); ok {
-			step := d.policy.path(o.Entry())[0]
+			step := d.policy.Path(o.Entry())[0]
 			d.Queue.SetWeight([]string{step.Key}, step.Weight)
 		}
 	}
