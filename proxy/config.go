@@ -9,6 +9,7 @@ import (
 
 // Config is the edge's.
 type Config struct {
+	RecordAsked bool          // receipts say what policy looked at, for a recording
 	Listen      string        // e.g. :9000
 	TLS         *tls.Config   // nil: plain HTTP
 	MaxBody     int64         // bytes of one body; 0: 64 MB

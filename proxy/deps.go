@@ -78,6 +78,7 @@ type Deps struct {
 	Limiter    Limiter
 	Queue      Queue
 	Passer     Passer
+	Receipts   Receipts        // nil: nobody keeps them
 	Catalog    func() *Catalog // the models of now; cheap, and never nil
 	Ready      func() error    // nil or: why not
 	// CacheKey is what the salts of own prefix caches are made with: the same in all

@@ -35,6 +35,7 @@ type exchange struct {
 	at       place // of the model
 	decision *policy.Decision
 	allow    Allowance
+	opened   *scheduler.Receipt // of what is in the queue; nil: nobody keeps receipts
 }
 
 // statusLeft is what logs say of a client that left; nothing is sent.
@@ -190,6 +191,7 @@ func (x *exchange) end() {
 	x.s.held.release(x.held)
 	x.rec.ended = time.Now()
 	x.s.metrics.ended(&x.rec)
+	x.receive()
 	x.log()
 	if reason == http.ErrAbortHandler { //nolint:errorlint // as above
 		panic(reason)

@@ -36,6 +36,7 @@ func (x *exchange) queue() *scheduler.Problem {
 		return asProblem(err)
 	}
 	x.rec.callID = sub.Entry.ID
+	x.began(sub.Entry.ID)
 	defer call.Cancel()
 	return x.follow(call)
 }
@@ -117,6 +118,9 @@ func (x *exchange) submission() (*scheduler.Submission, *scheduler.Problem) {
 	body, err := x.req.Rewrite(edit)
 	if err != nil {
 		return nil, scanProblem(err)
+	}
+	if x.s.deps.Receipts != nil {
+		x.opened = x.receipt()
 	}
 	header := toBackend(x.r.Header)
 	x.tell(&entry)

@@ -18,6 +18,22 @@ type Receipt struct {
 	Chat   string        `json:"chat,omitempty"`
 	Edge   *EdgeReceipt  `json:"edge,omitempty"`
 	Queue  *QueueReceipt `json:"queue,omitempty"`
+	// Asked is for the recording of arrivals, and is not kept with the receipt; nil:
+	// nobody records them.
+	Asked *Asked `json:"-"`
+}
+
+// Asked is what policy looked at: what it takes to ask again under other rules.
+type Asked struct {
+	ID            string // the person's, as the way they came gives it
+	Roles, Groups []string
+	Key           string // id of the API key
+	Auth          string // how they came
+	IP            string
+	Chars         int    // of the text
+	Estimate      int    // prompt tokens, before it ran
+	Prefix        uint64 // prefix group
+	Priority      int
 }
 
 // EdgeReceipt is the edge's half of a receipt.
