@@ -66,6 +66,7 @@ func draw(buckets []policy.Bucket, need Need) drawing {
 	for i := range buckets {
 		bucket := &buckets[i]
 		for j, l := range bucket.Limits {
+			l = need.widened(bucket.Kind, l)
 			key := limit.Key{Scope: bucket.Scope, Owner: bucket.Owner, Period: l.Period}
 			for _, before := range bucket.Limits[:j] {
 				if before.Period == l.Period {
@@ -77,6 +78,19 @@ func draw(buckets []policy.Bucket, need Need) drawing {
 		}
 	}
 	return dr
+}
+
+// widened is a limit of tokens whose bucket holds the longest request of the model:
+// else that request could only be made to fit by being counted for less.
+func (n Need) widened(kind policy.BucketKind, l limit.Limit) limit.Limit {
+	if kind != policy.Tokens || int64(n.Longest) <= l.Room() {
+		return l
+	}
+	wide := l
+	if wide.Burst = int64(n.Longest); wide.Validate() != nil {
+		return l
+	}
+	return wide
 }
 
 // of is what a request takes from a bucket. Tokens are an estimate, which must

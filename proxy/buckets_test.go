@@ -427,7 +427,7 @@ func TestWhatIsGivenBack(t *testing.T) {
 				c, _ := start(t, f.server(t, Config{}))
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				body := strings.Replace(streamBody, `"gpt"`, `"gpt","max_tokens":4000`, 1)
+				body := strings.Replace(streamBody, `"gpt"`, `"gpt","max_tokens":800`, 1)
 				req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://edge"+chatPath, strings.NewReader(body))
 				if err != nil {
 					t.Fatal(err)
@@ -474,5 +474,25 @@ func BenchmarkLimiter(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestTheLongestRequestFitsIntoABucketOfTokens has a limit that is less than the model
+// takes: the request is counted whole, and what flows back is as before.
+func TestTheLongestRequestFitsIntoABucketOfTokens(t *testing.T) {
+	l, now := limiter()
+	d := buckets(t, policy.Tokens, ann, "1000/minute")
+	need := Need{InputTokens: 3500, MaxTokens: 500, Longest: 4096, Sequences: 1}
+	if a := take(t, l, d, need); a.Tokens.Limit != 4096 || a.Tokens.Remaining != 96 {
+		t.Errorf("%+v", a.Tokens)
+	}
+	if _, p := l.Take(t.Context(), d, need); p == nil || p.Message != "You may use 1,000 tokens a minute, 4,096 at once; there is room for this request in 3 min 55 s." {
+		t.Errorf("%v", p)
+	}
+	*now = now.Add(4 * time.Minute)
+	take(t, l, d, need)
+	d = buckets(t, policy.Tokens, ann, "1/year")
+	if a := take(t, l, d, Need{InputTokens: 5, Longest: 1 << 20}); a.Tokens.Limit != 1 {
+		t.Errorf("a bucket that never fills is %+v", a.Tokens)
 	}
 }

@@ -30,6 +30,8 @@ type Catalog struct {
 type place struct {
 	pool  string
 	model string // as the backend knows it
+	// longest is the most tokens that the model takes; 0: not known.
+	longest int
 }
 
 // listed is a row of GET /v1/models.
@@ -44,7 +46,7 @@ func NewCatalog(offers []Offer) *Catalog {
 	c := &Catalog{offers: offers, where: map[string]place{}}
 	for _, o := range offers {
 		for _, m := range o.Models {
-			c.add(listed{id: m.ID, of: m}, place{o.Pool, m.ID})
+			c.add(listed{id: m.ID, of: m}, place{o.Pool, m.ID, m.MaxModelLen})
 		}
 	}
 	for _, o := range offers {
@@ -52,9 +54,9 @@ func NewCatalog(offers []Offer) *Catalog {
 			name := o.Aliases[alias]
 			i := slices.IndexFunc(o.Models, func(m scheduler.Model) bool { return m.ID == name })
 			if i >= 0 {
-				c.add(listed{id: alias, of: o.Models[i], root: name}, place{o.Pool, name})
+				c.add(listed{id: alias, of: o.Models[i], root: name}, place{o.Pool, name, o.Models[i].MaxModelLen})
 			} else if o.Learning {
-				c.where[alias] = place{o.Pool, name}
+				c.where[alias] = place{pool: o.Pool, model: name}
 			}
 		}
 	}
@@ -77,7 +79,7 @@ func (c *Catalog) find(name string) (place, *scheduler.Problem) {
 	}
 	if pool, sole := c.learning(); pool != "" {
 		if sole {
-			return place{pool, name}, nil
+			return place{pool: pool, model: name}, nil
 		}
 		return place{}, scheduler.Refusal(scheduler.CodeNoBackend, scheduler.ReasonNoBackend, retryLearning,
 			"no model server has answered yet, so it is not known which models there are; please try again in a few seconds")
@@ -114,7 +116,7 @@ func (c *Catalog) only() (place, bool) {
 			if found.model != "" && found.model != m.ID {
 				return place{}, false
 			}
-			found = place{o.Pool, m.ID}
+			found = place{o.Pool, m.ID, m.MaxModelLen}
 		}
 	}
 	return found, found.model != ""

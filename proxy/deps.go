@@ -34,7 +34,8 @@ type Limiter interface {
 // Need is what a request takes from buckets.
 type Need struct {
 	InputTokens int // estimate
-	MaxTokens   int // output bound of all sequences; 0: the client set none
+	MaxTokens   int // output of all sequences that is reserved
+	Longest     int // tokens of the longest request that the model takes; 0: not known
 	Sequences   int // as so many requests it counts
 }
 

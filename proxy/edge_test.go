@@ -118,18 +118,18 @@ func TestCatalog(t *testing.T) {
 		want   place
 		code   scheduler.Code
 	}{
-		{"by name", []Offer{{Pool: "p", Models: m("a", "b")}}, "b", place{"p", "b"}, ""},
-		{"by alias", []Offer{{Pool: "p", Models: m("a", "b"), Aliases: map[string]string{"x": "b"}}}, "x", place{"p", "b"}, ""},
-		{"the first pool has it", []Offer{{Pool: "p", Models: m("a")}, {Pool: "q", Models: m("a")}}, "a", place{"p", "a"}, ""},
-		{"an alias does not hide a model", []Offer{{Pool: "p", Models: m("a", "b"), Aliases: map[string]string{"a": "b"}}}, "a", place{"p", "a"}, ""},
-		{"no name, one model", []Offer{{Pool: "p", Models: m("a"), Aliases: map[string]string{"x": "a"}}}, "", place{"p", "a"}, ""},
+		{"by name", []Offer{{Pool: "p", Models: m("a", "b")}}, "b", place{pool: "p", model: "b"}, ""},
+		{"by alias", []Offer{{Pool: "p", Models: m("a", "b"), Aliases: map[string]string{"x": "b"}}}, "x", place{pool: "p", model: "b"}, ""},
+		{"the first pool has it", []Offer{{Pool: "p", Models: m("a")}, {Pool: "q", Models: m("a")}}, "a", place{pool: "p", model: "a"}, ""},
+		{"an alias does not hide a model", []Offer{{Pool: "p", Models: m("a", "b"), Aliases: map[string]string{"a": "b"}}}, "a", place{pool: "p", model: "a"}, ""},
+		{"no name, one model", []Offer{{Pool: "p", Models: m("a"), Aliases: map[string]string{"x": "a"}}}, "", place{pool: "p", model: "a"}, ""},
 		{"no name, two models", []Offer{{Pool: "p", Models: m("a", "b")}}, "", place{}, scheduler.CodeInvalidRequest},
 		{"no such name", []Offer{{Pool: "p", Models: m("a")}}, "b", place{}, scheduler.CodeModelNotFound},
 		{"an alias of nothing", []Offer{{Pool: "p", Models: m("a"), Aliases: map[string]string{"x": "b"}}}, "x", place{}, scheduler.CodeModelNotFound},
-		{"nobody has answered yet: it waits", []Offer{{Pool: "p", Learning: true}}, "b", place{"p", "b"}, ""},
-		{"an alias is known before", []Offer{{Pool: "p", Learning: true, Aliases: map[string]string{"x": "b"}}, {Pool: "q", Models: m("a")}}, "x", place{"p", "b"}, ""},
+		{"nobody has answered yet: it waits", []Offer{{Pool: "p", Learning: true}}, "b", place{pool: "p", model: "b"}, ""},
+		{"an alias is known before", []Offer{{Pool: "p", Learning: true, Aliases: map[string]string{"x": "b"}}, {Pool: "q", Models: m("a")}}, "x", place{pool: "p", model: "b"}, ""},
 		{"nobody has answered in one of two", []Offer{{Pool: "p", Learning: true}, {Pool: "q", Models: m("a")}}, "b", place{}, scheduler.CodeNoBackend},
-		{"the other's models are known", []Offer{{Pool: "p", Learning: true}, {Pool: "q", Models: m("a")}}, "a", place{"q", "a"}, ""},
+		{"the other's models are known", []Offer{{Pool: "p", Learning: true}, {Pool: "q", Models: m("a")}}, "a", place{pool: "q", model: "a"}, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -231,6 +231,9 @@ func (f *follower) ended(e *scheduler.End) {
 		r.outcome = scheduler.Completed
 	}
 	f.x.s.estimates.learn(f.x.at.model, f.x.req, e.Usage)
+	if r.outcome == scheduler.Completed && f.x.route.Endpoint.Generates() {
+		f.x.s.outputs.learn(r.userKey, f.x.req.Sequences, e.Usage)
+	}
 }
 
 // meter measures a stream as its client sees it.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fairlane/proxy/openai"
+	"fairlane/proxy/policy"
 	"fairlane/scheduler"
 )
 
@@ -20,6 +21,9 @@ func (x *exchange) pass() *scheduler.Problem {
 	p := &Passage{Method: x.route.Method, Header: toBackend(x.r.Header)}
 	pools, problem := x.passage(p)
 	if problem != nil {
+		return problem
+	}
+	if problem := x.admitPassed(); problem != nil {
 		return problem
 	}
 	ctx, cancel := context.WithTimeout(x.r.Context(), passTimeout)
@@ -37,6 +41,15 @@ func (x *exchange) pass() *scheduler.Problem {
 		return x.relay(resp)
 	}
 	return scheduler.Problemf(scheduler.CodeNotFound, "there is no such response")
+}
+
+// admitPassed takes a call that goes past the queue from the buckets of such calls.
+func (x *exchange) admitPassed() *scheduler.Problem {
+	q := policy.Query{Endpoint: x.route.Endpoint, Pool: x.at.pool, Model: x.at.model, Sequences: 1, Passed: true}
+	if x.req != nil && x.req.Model != x.at.model {
+		q.Alias = x.req.Model
+	}
+	return x.take(&q, Need{Sequences: 1})
 }
 
 // passage fills in path and body and says which pools may know the answer.

@@ -80,7 +80,17 @@ func (x *exchange) admit() *scheduler.Problem {
 	if x.req.Model != x.at.model {
 		q.Alias = x.req.Model
 	}
-	d, p := x.s.deps.Decider.Decide(x.id, &q)
+	expect := x.s.outputs.of(x.id.UserKey)
+	q.ExpectedTokens = int(expect.mean)
+	need := Need{
+		InputTokens: x.s.estimates.input(x.at.model, x.req), MaxTokens: expect.reserve(x.req), Longest: x.at.longest, Sequences: x.req.Sequences,
+	}
+	return x.take(&q, need)
+}
+
+// take takes what the request needs, if policy gives it.
+func (x *exchange) take(q *policy.Query, need Need) *scheduler.Problem {
+	d, p := x.s.deps.Decider.Decide(x.id, q)
 	if d != nil {
 		x.decision = d
 		x.rec.class, x.rec.size = d.Class, d.Size
@@ -92,10 +102,7 @@ func (x *exchange) admit() *scheduler.Problem {
 	if x.s.deps.Limiter == nil {
 		return nil
 	}
-	allow, p := x.s.deps.Limiter.Take(x.r.Context(), d, Need{
-		InputTokens: x.s.estimates.input(x.at.model, x.req), MaxTokens: x.req.MaxTokens * x.req.Sequences,
-		Sequences: x.req.Sequences,
-	})
+	allow, p := x.s.deps.Limiter.Take(x.r.Context(), d, need)
 	limitHeaders(x.header(), allow)
 	if p == nil {
 		x.allow = allow

@@ -23,6 +23,7 @@ type Server struct {
 	metrics   *metrics
 	cors      cors
 	estimates *estimates
+	outputs   *outputs
 	held      budget // bytes of bodies
 	status    atomic.Pointer[QueueStatus]
 
@@ -56,7 +57,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 		return nil, fmt.Errorf("metrics of the edge: %w", err)
 	}
-	s := &Server{cfg: cfg, deps: deps, metrics: m, cors: newCORS(cfg.CORSOrigins), estimates: newEstimates(), flight: newFlight()}
+	s := &Server{cfg: cfg, deps: deps, metrics: m, cors: newCORS(cfg.CORSOrigins), estimates: newEstimates(), outputs: newOutputs(), flight: newFlight()}
 	s.held.limit.Store(cfg.MaxBytes)
 	s.SetQueueStatus(cfg.QueueStatus)
 	s.drain, s.refuse = context.WithCancel(context.Background())

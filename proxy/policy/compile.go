@@ -35,6 +35,7 @@ const allKeys = 1<<numKeys - 1
 // Policy is a compiled configuration. It is immutable and safe for concurrent use.
 type Policy struct {
 	rules    []rule // the last one is built in
+	passed   rule   // whose limits calls past the queue have, unless a rule names their endpoint
 	classes  map[string]*class
 	maxSlots map[string]int
 }
@@ -70,6 +71,7 @@ type rule struct {
 	position                 int    // in the configured list
 	from                     string // where, and brief, as Why names it
 	builtIn                  bool
+	namesEndpoint            bool // in its when
 }
 
 type sizes struct {
@@ -92,6 +94,8 @@ func New(cfg Config) (*Policy, error) {
 		p.rules = append(p.rules, r)
 	}
 	p.rules = append(p.rules, compileBuiltIn(&cfg, classes))
+	passed := Passed()
+	p.passed = compile(&passed, classes, cfg.Sizes)
 	return p, nil
 }
 
@@ -129,6 +133,7 @@ func compileBuiltIn(cfg *Config, classes map[string]*class) rule {
 
 func compile(in *Rule, classes map[string]*class, global Sizes) rule {
 	r := rule{checks: compileWhen(&in.When), shared: in.Shared, limits: in.Limits.clone(), tokens: in.Tokens.clone()}
+	r.namesEndpoint = len(in.When.Endpoint) > 0
 	r.label, r.brief = label(in), cmp.Or(in.Name, in.When.brief())
 	r.requestScope, r.tokenScope = "requests/"+r.label, "tokens/"+r.label
 	r.mark(keyLimits, in.Limits != nil)

@@ -33,7 +33,7 @@ func (p *Policy) Decide(id *identity.Identity, q *Query) (*Decision, *scheduler.
 	if d.nobody = id.Nobody; d.nobody {
 		d.MaxRunning, d.MaxQueued = 0, 0
 	} else {
-		p.buckets(d, id.UserKey)
+		p.buckets(d, id.UserKey, q.Passed)
 	}
 	return d, d.check(q)
 }
@@ -44,6 +44,9 @@ func (p *Policy) walk(s *subject, from *[numKeys]int16) {
 	for i := range p.rules {
 		r := &p.rules[i]
 		news := r.sets & missing
+		if s.q.Passed && !r.namesEndpoint && !r.builtIn {
+			news &^= 1 << keyLimits // which are of questions
+		}
 		if news == 0 || !r.matches(s) {
 			continue
 		}
@@ -111,9 +114,16 @@ func (s *sizes) row(size string) (*Limits, string) {
 	}
 }
 
-func (p *Policy) buckets(d *Decision, user string) {
+func (p *Policy) buckets(d *Decision, user string, passed bool) {
 	d.Buckets = d.store[:0]
 	r := p.by(d, keyLimits)
+	if passed {
+		if r.builtIn {
+			r = &p.passed
+		}
+		d.add(Requests, r.limits, r.requestScope, r.owner(user))
+		return
+	}
 	d.add(Requests, r.limits, r.requestScope, r.owner(user))
 	r = p.by(d, keyTokens)
 	d.add(Tokens, r.tokens, r.tokenScope, r.owner(user))

@@ -32,6 +32,8 @@ type Query struct {
 	// ExpectedTokens is what is expected of this user where MaxTokens is 0.
 	ExpectedTokens int
 	Sequences      int // that the request becomes at the backend
+	// Passed is set of a call that needs no GPU and goes past the queue.
+	Passed bool
 
 	// TaskPrompt is the beginning of the text of the request's only message if it
 	// does not stream and that text begins with TaskMark; empty otherwise. 200

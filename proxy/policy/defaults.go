@@ -64,6 +64,16 @@ func BuiltIn() Rule {
 	}
 }
 
+// Passed gives the limits of calls that go past the queue, to which no rule that
+// names their endpoint gives others. They cost the backend little, and a person's
+// limit is of questions.
+func Passed() Rule {
+	return Rule{
+		When:   When{Endpoint: []string{"tokenize", "detokenize", "count_tokens", "response", "response_cancel"}},
+		Limits: perMinute("600/minute", 600),
+	}
+}
+
 func perMinute(text string, n int64) *Limits {
 	return &Limits{Text: text, Set: []limit.Limit{{N: n, Period: time.Minute, Burst: n}}}
 }

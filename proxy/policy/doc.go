@@ -22,6 +22,13 @@
 // person's. A background task has no size, for nobody asked for it; a request
 // without max_tokens counts as what is expected of its user.
 //
+// # What goes past the queue
+//
+// Tokenizing and the like needs no GPU, and a client may do it often. It has a
+// bucket of its own, so that a limit of thirty requests means thirty questions: the
+// limits are those of the first rule whose `when` names its endpoint, else 600 a
+// minute. The list of models is answered from memory and has no limit.
+//
 // # Tasks
 //
 // Open WebUI asks for titles, tags and follow-up questions beside the chat. Its

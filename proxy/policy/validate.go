@@ -199,14 +199,15 @@ func (f *faults) oneOf(path, v string, known []string) {
 	}
 }
 
-// endpoints are those that are queued: rules see no others.
+// endpoints are those that rules see: what is queued, and what is passed on.
 func endpoints() []string {
-	queued := []openai.Endpoint{
+	seen := []openai.Endpoint{
 		openai.Chat, openai.ChatBatch, openai.Completions, openai.Responses, openai.Messages, openai.Embeddings, openai.Pooling,
 		openai.Classify, openai.Rerank, openai.Score, openai.Transcriptions, openai.Translations,
+		openai.Tokenize, openai.Detokenize, openai.CountTokens, openai.ResponseGet, openai.ResponseCancel,
 	}
-	out := make([]string, len(queued))
-	for i, e := range queued {
+	out := make([]string, len(seen))
+	for i, e := range seen {
 		out[i] = string(e)
 	}
 	return out
