@@ -1,0 +1,179 @@
+package simulate
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"fairlane/scheduler/arrivals"
+	"fairlane/scheduler/gpumodel"
+)
+
+// Workload is who asks for what.
+type Workload struct {
+	Name     string
+	About    string        // what it is for, in a sentence
+	Seed     uint64        // of all that is drawn
+	Warmup   time.Duration // at the start, not measured
+	Duration time.Duration // measured
+	Requests int           // ends the run after so many were served; 0: no bound
+	GPU      GPU
+	Share    []string           // without a configuration: levels of the tree
+	Classes  map[string]Class   // without a configuration
+	Users    []User             // described
+	Recorded []arrivals.Arrival `yaml:"-"` // or recorded
+}
+
+// GPU is the backends.
+type GPU struct {
+	Profile  string // of gpumodel; empty: h100
+	Backends int    // 0: 1
+	Slots    int    // without a configuration: of each; 0: learned
+	KVTokens int    `yaml:"kv_tokens"` // of each; 0: the profile's
+}
+
+// Class is one of a workload without a configuration.
+type Class struct {
+	Weight   float64
+	Headroom int
+}
+
+// User is somebody, or so many who are alike.
+type User struct {
+	Name  string // with more than one, a number is added
+	Count int    // 0: 1
+
+	Class      string  // without a configuration
+	Weight     float64 // without a configuration; 0: 1
+	MaxRunning int     `yaml:"max_running"` // without a configuration
+
+	Email  string // what a configuration's rules look at
+	Roles  []string
+	Groups []string
+	Key    string
+	Task   string
+
+	Endpoint  string // empty: chat
+	Model     string
+	Sequences int      // 0: 1
+	Input     Lengths  // prompt tokens
+	Output    Lengths  // generated tokens of a sequence
+	Cached    *Lengths // of the prompt, the head that its group shares; nil: nothing
+	Whole     bool     // the answer does not stream
+	MaxTokens int      `yaml:"max_tokens"`
+
+	Load Load
+}
+
+// Load is how somebody asks. One of Rate, Outstanding and Backlog is given.
+type Load struct {
+	Rate        float64       // requests a second at random moments, of each
+	Outstanding int           // so many at once, the next when one has ended
+	Backlog     int           // so many at the start, and no more
+	Think       Lengths       // milliseconds between an answer and the next request
+	Once        bool          // each request is of somebody new
+	From, Until time.Duration // in the whole run; Until 0: to its end
+	Shape       []float64     // factors of Rate, in equal parts of the run
+	Bursts      *Bursts
+}
+
+// Bursts multiply a rate now and then.
+type Bursts struct {
+	Every, For time.Duration
+	Times      float64
+}
+
+// ErrWorkload is what a workload that makes no sense is refused with.
+var ErrWorkload = errors.New("invalid workload")
+
+// ParseWorkload reads one that is described in YAML.
+func ParseWorkload(data []byte, name string) (*Workload, error) {
+	w := &Workload{Name: name}
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(w); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", name, ErrWorkload, err)
+	}
+	if err := w.validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return w, nil
+}
+
+// ReadRecorded reads one that was recorded.
+func ReadRecorded(r io.Reader, name string) (*Workload, error) {
+	w := &Workload{Name: name, About: "recorded"}
+	for a, err := range arrivals.Read(r) {
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		w.Recorded = append(w.Recorded, a)
+	}
+	if len(w.Recorded) == 0 {
+		return nil, fmt.Errorf("%s: %w: nothing was recorded", name, ErrWorkload)
+	}
+	first, last := w.Recorded[0].At, w.Recorded[0].At
+	for i := range w.Recorded {
+		if at := w.Recorded[i].At; at.Before(first) {
+			first = at
+		} else if at.After(last) {
+			last = at
+		}
+	}
+	w.Duration = last.Sub(first) + time.Second
+	return w, w.validate()
+}
+
+func (w *Workload) validate() error {
+	switch {
+	case w.Duration <= 0 || w.Warmup < 0:
+		return fmt.Errorf("%w: a duration is needed, as in `duration: 30m`", ErrWorkload)
+	case len(w.Users) == 0 && len(w.Recorded) == 0:
+		return fmt.Errorf("%w: it has no users", ErrWorkload)
+	}
+	if w.GPU.Profile == "" {
+		w.GPU.Profile = "h100"
+	}
+	w.GPU.Backends = max(w.GPU.Backends, 1)
+	if _, err := gpumodel.ProfileByName(w.GPU.Profile); err != nil {
+		return fmt.Errorf("%w: %w", ErrWorkload, err)
+	}
+	for i := range w.Users {
+		if err := w.Users[i].validate(w.Classes); err != nil {
+			return fmt.Errorf("%w: users[%d] (%s): %w", ErrWorkload, i, w.Users[i].Name, err)
+		}
+	}
+	return nil
+}
+
+func (u *User) validate(classes map[string]Class) error {
+	_, known := classes[u.Class]
+	given := 0
+	for _, is := range [...]bool{u.Load.Rate > 0, u.Load.Outstanding > 0, u.Load.Backlog > 0} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case u.Name == "":
+		return errors.New("a name is needed")
+	case u.Class != "" && !known:
+		return fmt.Errorf("the class %q is not among the workload's classes", u.Class)
+	case given != 1:
+		return errors.New("load needs exactly one of rate, outstanding and backlog")
+	case u.Load.Bursts != nil && (u.Load.Bursts.Every <= 0 || u.Load.Bursts.Times < 0):
+		return errors.New("bursts need every, for and times")
+	case u.Load.Once && u.Load.Rate <= 0:
+		return errors.New("once goes with rate only")
+	}
+	for _, l := range [...]*Lengths{&u.Input, &u.Output} {
+		if err := l.validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
