@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"slices"
+	"strconv"
 	"time"
 
 	"fairlane/proxy/openai"
@@ -143,12 +144,21 @@ func (x *exchange) entry() scheduler.Entry {
 		Class: d.Class, User: x.id.UserKey, UserWeight: d.UserWeight, MaxRunning: d.MaxRunning, MaxQueued: d.MaxQueued, Priority: d.Priority,
 		AcceptedAt: accepted, Deadline: accepted.Add(x.maxWait()),
 		Sequences: x.req.Sequences, InputTokens: x.s.estimates.input(x.at.model, x.req), MaxTokens: x.req.MaxTokens,
-		PrefixGroup: x.req.PrefixHash, Chat: x.id.ChatID,
+		PrefixGroup: x.req.PrefixHash, Chat: x.chat(),
 	}
 	if len(x.id.Groups) > 0 {
 		e.Group = x.id.Groups[0]
 	}
 	return e
+}
+
+// chat names the conversation: by its id where somebody tells it, else by how it
+// began. A hash can't be taken for an id, which has no such mark.
+func (x *exchange) chat() string {
+	if x.id.ChatID != "" || x.req.HeadHash == 0 {
+		return x.id.ChatID
+	}
+	return "head:" + strconv.FormatUint(x.req.HeadHash, 36)
 }
 
 // stripped are the scheduling fields that the caller may not set.

@@ -62,6 +62,9 @@ func (s *scanner) message() error {
 	case "system", "developer":
 		s.hash.add(said)
 	case "user":
+		if !s.first.some {
+			s.first.add(said)
+		}
 		s.task = taskPrompt(said)
 	}
 	return err

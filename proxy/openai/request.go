@@ -20,6 +20,7 @@ type Request struct {
 	InputTokens  int  // prompts that came as token ids
 	Images       int
 	PrefixHash   uint64 // of tools and system message, the same in every process; 0: none
+	HeadHash     uint64 // of these and the first message of a user: the same all through a conversation; 0: none
 	Priority     int    // the client's own, lower first; 0 also if it is no number
 	// TaskPrompt is the beginning of the only message of a request that does not
 	// stream, if it begins as the background tasks of Open WebUI do.

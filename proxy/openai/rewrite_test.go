@@ -294,6 +294,35 @@ func TestPrefixHash(t *testing.T) {
 
 const goldenHash = 0xa4ba7f13ad10cf62
 
+// TestHeadHash is the same all through a conversation, and another one in another.
+func TestHeadHash(t *testing.T) {
+	scan := func(e Endpoint, body string) uint64 {
+		r, err := Scan(e, jsonType, []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.HeadHash
+	}
+	const system, hi = `{"role":"system","content":"Be kind."},`, `{"role":"user","content":"hi"}`
+	base := scan(Chat, `{"messages":[`+system+hi+`]}`)
+	later := scan(Chat, `{"messages":[`+system+hi+`,{"role":"assistant","content":"hello"},{"role":"user","content":"more"}]}`)
+	if base == 0 || later != base {
+		t.Errorf("%#x becomes %#x", base, later)
+	}
+	for _, body := range []string{
+		`{"messages":[` + hi + `]}`,
+		`{"messages":[` + system + `{"role":"user","content":"ho"}]}`,
+		`{"messages":[` + system + hi + `],"tools":[{"a":1}]}`,
+	} {
+		if got := scan(Chat, body); got == base || got == 0 {
+			t.Errorf("%s: %#x", body, got)
+		}
+	}
+	if scan(Chat, `{"messages":[`+system[:len(system)-1]+`]}`) != 0 || scan(ChatBatch, `{"messages":[[`+hi+`]]}`) != 0 || scan(Completions, `{"prompt":"x"}`) != 0 {
+		t.Error("the head of no conversation")
+	}
+}
+
 func TestTaskPrompt(t *testing.T) {
 	tests := map[string]string{
 		`"### Task:\nDo \"it\"."`: "### Task:\nDo \"it\".",

@@ -36,6 +36,7 @@ type scanner struct {
 	messages           int
 	task               string // the beginning of a user's message that looks like a background task
 	hash               hash
+	first              hash   // of the first message of a user
 	required           bool   // the endpoint's main field was there
 	nameStart          int    // of the member that is being read
 	names              []span // of the objects that are being read, the innermost last
@@ -85,6 +86,12 @@ func (s *scanner) conclude() error {
 		s.r.MaxTokens = max(0, s.r.MaxTokens)
 	}
 	s.r.PrefixHash = s.hash.sum()
+	if s.first.some && s.r.Endpoint != ChatBatch {
+		head := s.hash
+		head.add(nil)
+		head.mix(s.first.sum())
+		s.r.HeadHash = head.sum()
+	}
 	if s.messages == 1 && !s.r.Stream {
 		s.r.TaskPrompt = s.task
 	}
