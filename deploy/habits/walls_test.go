@@ -91,6 +91,10 @@ func breaches() []breach {
 		{"scheduler/dispatcher", "github.com/nats-io/nats.go", "nats-lives-in-broker"},
 		{"cmd/internal/app", "github.com/nats-io/nats-server/v2/server", "nats-lives-in-broker"},
 
+		{"proxy/identity", "github.com/go-ldap/ldap/v3", ""},
+		{"proxy/identity/ldaptest", "github.com/go-ldap/ldap/v3", ""},
+		{"cmd/internal/app", "github.com/go-ldap/ldap/v3", "ldap-lives-in-identity"},
+
 		{"proxy/limit", "github.com/redis/go-redis/v9", ""},
 		{"cmd/internal/app", "github.com/redis/go-redis/v9", ""},
 		{"proxy", "github.com/redis/go-redis/v9", "redis-lives-in-limit"},

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxFailing = 1 << 16 // addresses that are remembered; past them one is forgotten for each new one
+	maxFailing = 1 << 15 // addresses that are remembered; past them one is forgotten for each new one
 	inUse      = 1 << 12 // keys, each with an address, that are remembered to be in use
 )
 

@@ -190,6 +190,7 @@ func (m *memo[V]) put(key string, q *question[V], a asker[V]) {
 	delete(m.asking, key)
 	now := time.Now()
 	if err == nil {
+		q.value = got.value
 		m.rememberLocked(&remembered[V]{key: key, value: got.value, fresh: now.Add(got.fresh), good: now.Add(max(got.fresh, got.good))})
 	} else if !errors.Is(err, errAnswered) {
 		m.away = now.Add(rest)
@@ -197,7 +198,7 @@ func (m *memo[V]) put(key string, q *question[V], a asker[V]) {
 	if (err == nil) != (m.failing == nil) && m.life.Err() == nil {
 		m.tell(err)
 	}
-	m.failing, q.value, q.err = err, got.value, err
+	m.failing, q.err = err, err
 	close(q.done)
 }
 

@@ -22,7 +22,7 @@ func (b *Broker) Secret(ctx context.Context, name string) ([]byte, error) {
 	defer cancel()
 	kv, err := b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket: secretBucket, Description: "keys that all processes have in common",
-		MaxBytes: 1 << 20, Replicas: b.cfg.Replicas, Storage: b.storage(),
+		MaxBytes: 64 << 10, Replicas: b.cfg.Replicas, Storage: b.storage(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("bucket of the secrets: %w", err)
