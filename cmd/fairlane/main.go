@@ -9,6 +9,7 @@ type grammar struct {
 	Key         keyCmd         `cmd:"" help:"Make, list and revoke API keys."`
 	Token       tokenCmd       `cmd:"" help:"Mint a signed JWT for a test."`
 	Doctor      doctorCmd      `cmd:"" help:"Look at a running installation and say what to change."`
+	Simulate    simulateCmd    `cmd:"" help:"Play a workload against configurations on virtual time, and say who gets what."`
 	Emulate     emulateCmd     `cmd:"" help:"Serve an emulated vLLM, without a GPU."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
