@@ -71,6 +71,9 @@ func (b *Bus) Proxy(id string) scheduler.Proxy { return &proxyAt{b: b, id: id} }
 // Explainer is whoever leads the pool, to be asked why things wait.
 func (b *Bus) Explainer(pool string) scheduler.Explainer { return &dispatcherAt{b: b, pool: pool} }
 
+// Lister is whoever leads the pool, to be asked what it has of somebody.
+func (b *Bus) Lister(pool string) scheduler.Lister { return &dispatcherAt{b: b, pool: pool} }
+
 // Dispatcher is whoever leads the pool.
 func (b *Bus) Dispatcher(pool string) scheduler.Dispatcher { return &dispatcherAt{b: b, pool: pool} }
 

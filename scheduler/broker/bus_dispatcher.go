@@ -66,6 +66,16 @@ func (d *dispatcherAt) Explain(ctx context.Context, q scheduler.ReceiptQuery) ([
 	return out, err
 }
 
+// List implements scheduler.Lister.
+func (d *dispatcherAt) List(ctx context.Context, user string) ([]scheduler.Listed, error) {
+	if local, ok := d.b.localDispatcher(d.pool).(scheduler.Lister); ok {
+		return local.List(ctx, user)
+	}
+	var out []scheduler.Listed
+	err := d.ask(ctx, verbList, user, &out)
+	return out, err
+}
+
 func (d *dispatcherAt) ask(ctx context.Context, verb string, in, out any) error {
 	if !validName(d.pool) {
 		return scheduler.ErrNotLeader
@@ -99,6 +109,9 @@ func serveDispatcher(s *service, pool string, d scheduler.Dispatcher) error {
 		s.subscribe(at+verbExplain, read(s, func(m *nats.Msg, q scheduler.ReceiptQuery) {
 			s.aside(func(ctx context.Context) { explain(ctx, s, m, d, q) })
 		})),
+		s.subscribe(at+verbList, read(s, func(m *nats.Msg, user string) {
+			s.aside(func(ctx context.Context) { list(ctx, s, m, d, user) })
+		})),
 	)
 }
 
@@ -110,5 +123,16 @@ func explain(ctx context.Context, s *service, m *nats.Msg, d scheduler.Dispatche
 		return
 	}
 	found, err := e.Explain(ctx, q)
+	s.respond(m, found, err)
+}
+
+// list answers for a leader that can; of one that can't nothing is known.
+func list(ctx context.Context, s *service, m *nats.Msg, d scheduler.Dispatcher, user string) {
+	l, ok := d.(scheduler.Lister)
+	if !ok {
+		s.respond(m, []scheduler.Listed{}, nil)
+		return
+	}
+	found, err := l.List(ctx, user)
 	s.respond(m, found, err)
 }

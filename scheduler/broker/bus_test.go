@@ -368,6 +368,39 @@ func TestDispatcherVerbs(t *testing.T) {
 	})
 }
 
+// listing is a dispatcher that tells what it has of somebody.
+type listing struct {
+	*fakeDispatcher
+	has map[string][]scheduler.Listed
+}
+
+func (l listing) List(_ context.Context, user string) ([]scheduler.Listed, error) {
+	return l.has[user], l.err
+}
+
+func TestList(t *testing.T) {
+	onBothWays(t, func(t *testing.T, e ends) {
+		t.Helper()
+		at := e.here.Lister("small")
+		if _, err := at.List(t.Context(), "user:ann"); !errors.Is(err, scheduler.ErrNotLeader) {
+			t.Errorf("with no leader: %v", err)
+		}
+		want := []scheduler.Listed{{ID: "a", Model: "m", Class: "c", Running: true, Waited: time.Second}, {ID: "b", Position: 2, ETA: time.Minute, NoBackend: true}}
+		d := listing{newFakeDispatcher(), map[string][]scheduler.Listed{"user:ann": want}}
+		stopLater(t)(e.there.ServeDispatcher("small", d))
+		if got, err := at.List(t.Context(), "user:ann"); err != nil || !cmp.Equal(want, got) {
+			t.Errorf("list: %+v, %v", got, err)
+		}
+		if got, err := at.List(t.Context(), "user:bob"); err != nil || len(got) != 0 {
+			t.Errorf("of somebody else: %+v, %v", got, err)
+		}
+		d.err = scheduler.ErrNotLeader
+		if _, err := at.List(t.Context(), "user:ann"); !errors.Is(err, scheduler.ErrNotLeader) {
+			t.Errorf("a leader that is none any more: %v", err)
+		}
+	})
+}
+
 func TestCancelAndMusterOfAWorker(t *testing.T) {
 	onBothWays(t, func(t *testing.T, e ends) {
 		t.Helper()

@@ -28,6 +28,7 @@ const (
 	verbWhere  = "where"
 
 	verbExplain = "explain"
+	verbList    = "list"
 )
 
 // everyWorker is the name under which all workers are addressed.

@@ -77,7 +77,7 @@ func (l *leader) expired(it *item, now time.Time) *scheduler.Problem {
 		p.Reason, p.RetryAfter = scheduler.ReasonNoBackend, l.jitter(after)
 		return p
 	}
-	p := scheduler.Problemf(scheduler.CodeQueueTimeout, "the request waited %s for its turn, as long as its class may; please try again later", waited)
+	p := scheduler.Problemf(scheduler.CodeQueueTimeout, "the request waited %s for its turn, as long as it may; please try again later", waited)
 	p.NoRetry = true
 	return p
 }

@@ -140,9 +140,11 @@ func (l *leader) requeue(it *item, reason, retry string) {
 		l.cfg.Metrics.retried(l.cfg.Pool, it.run.Backend.URL(), retry)
 	}
 	l.receipts.stops(it, cmp.Or(retry, reason))
+	ended := it.run.fence
 	l.turn.Requeue(time.Now(), &it.req, &it.run.Run)
 	l.ran(it)
 	l.wait(it, true)
+	l.waiters = append(l.waiters, waiter{it, ended})
 	l.cfg.Metrics.requeued(l.cfg.Pool, reason)
 }
 

@@ -257,9 +257,16 @@ func check(t failer, l *leader) {
 			t.Errorf("class %s counts %d, %d in line, %d running; there are %d and %d", name, c.queued, line, l.turn.Running(name), queued[name], running[name])
 		}
 	}
-	for user, n := range l.users {
-		if users[user] != n {
-			t.Errorf("user %s counts %d waiting, there are %d", user, n, users[user])
+	for user, p := range l.users {
+		line := 0
+		for it, last := p.front, (*item)(nil); it != nil; it, last = it.behind, it {
+			if line++; it.before != last || it.run != nil || it.entry == nil || it.entry.User != user {
+				t.Errorf("user %s: out of line", user)
+				break
+			}
+		}
+		if users[user] != p.waiting || users[user] != line {
+			t.Errorf("user %s counts %d waiting, %d in line, there are %d", user, p.waiting, line, users[user])
 		}
 	}
 	for _, b := range l.turn.Pool.Backends() {
@@ -297,6 +304,7 @@ type client struct {
 	first    time.Time // head of the answer
 	ended    time.Time
 	position []int
+	events   []scheduler.CallEvent // of the queue
 	eta      time.Duration // the first
 	head     *scheduler.Head
 	end      *scheduler.End
@@ -354,11 +362,13 @@ func (c *client) take(ev scheduler.CallEvent) (over bool) {
 	defer c.mu.Unlock()
 	switch ev.Kind {
 	case scheduler.CallQueued:
+		c.events = append(c.events, ev)
 		if c.position = append(c.position, ev.Position); len(c.position) == 1 {
 			c.eta = ev.ETA
 		}
 	case scheduler.CallGranted:
 		c.granted = ev.At
+		c.events = append(c.events, ev)
 	case scheduler.CallHead:
 		c.first, c.head = time.Now(), ev.Head
 	case scheduler.CallEnd, scheduler.CallProblem:

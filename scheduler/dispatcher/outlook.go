@@ -103,7 +103,7 @@ func (l *leader) where(ids []string) []scheduler.Notice {
 // place is an item's position and expected wait.
 func (l *leader) place(it *item) scheduler.Notice {
 	o := l.turn.Queue.Outlook(&it.req)
-	n := scheduler.Notice{ID: it.entry.ID, Kind: scheduler.NoticeQueued, Position: o.Position}
+	n := scheduler.Notice{ID: it.entry.ID, Kind: scheduler.NoticeQueued, Position: o.Position, NoBackend: l.open && !l.noneUp.IsZero(), Ended: it.ended}
 	n.ETA, _, _ = l.rate.wait(&o, l.waiting())
 	return n
 }

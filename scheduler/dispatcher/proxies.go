@@ -49,15 +49,31 @@ func (l *leader) notify(it *item, n scheduler.Notice) {
 // mostNotices go in one message.
 const mostNotices = 512
 
+// waiter is an item that has to wait.
+type waiter struct {
+	it    *item
+	ended scheduler.Fence // of the attempt after which it waits again; zero: it is new
+}
+
+// place is what its proxy is told.
+func (w waiter) place(l *leader) scheduler.Notice {
+	n := l.place(w.it)
+	if w.ended != (scheduler.Fence{}) {
+		n.Ended = w.ended
+	} else {
+		l.receipts.stands(w.it)
+	}
+	return n
+}
+
 // flushNotices sends what has gathered, and those that came their place.
 func (l *leader) flushNotices() {
-	for i, it := range l.waiters {
-		if it.waits() {
-			l.notify(it, l.place(it))
-			l.receipts.stands(it)
+	for _, w := range l.waiters {
+		if w.it.waits() {
+			l.notify(w.it, w.place(l))
 		}
-		l.waiters[i] = nil
 	}
+	clear(l.waiters)
 	l.waiters = l.waiters[:0]
 	for proxy, ns := range l.notices {
 		delete(l.notices, proxy)

@@ -13,6 +13,7 @@ type role struct{ l *leader }
 var (
 	_ scheduler.Dispatcher = role{}
 	_ scheduler.Explainer  = role{}
+	_ scheduler.Lister     = role{}
 )
 
 // Report implements scheduler.Dispatcher. It is acknowledged when it was taken
@@ -57,6 +58,13 @@ func (r role) Where(ctx context.Context, ids []string) ([]scheduler.Notice, erro
 func (r role) Explain(ctx context.Context, q scheduler.ReceiptQuery) ([]scheduler.Receipt, error) {
 	var out []scheduler.Receipt
 	err := r.ask(ctx, func() { out = r.l.receipts.explain(q) })
+	return out, err
+}
+
+// List implements scheduler.Lister.
+func (r role) List(ctx context.Context, user string) ([]scheduler.Listed, error) {
+	var out []scheduler.Listed
+	err := r.ask(ctx, func() { out = r.l.mine(user) })
 	return out, err
 }
 
