@@ -167,7 +167,7 @@ func (a *answer) fail(p *scheduler.Problem) *scheduler.Problem {
 	if !a.events {
 		panic(http.ErrAbortHandler)
 	}
-	if err := a.event(problemError(p, a.x.route.Shape)); err != nil {
+	if err := a.event(problemError(a.x.s.worded(p), a.x.route.Shape)); err != nil {
 		a.x.left()
 	}
 	return nil

@@ -45,7 +45,7 @@ func (b *Buckets) Take(ctx context.Context, d *policy.Decision, need Need) (Allo
 	allow := dr.allowance(result.Levels)
 	if !result.Granted {
 		return allow, b.refusal(&refused{
-			bucket: dr.from[result.Refused], charge: &dr.charges[result.Refused], size: d.Size, never: result.Never, wait: result.RetryAfter,
+			bucket: dr.from[result.Refused], charge: &dr.charges[result.Refused], size: d.Size, chinese: need.Chinese, never: result.Never, wait: result.RetryAfter,
 		})
 	}
 	if reserved := dr.tokens(); len(reserved) > 0 {

@@ -33,10 +33,11 @@ type Limiter interface {
 
 // Need is what a request takes from buckets.
 type Need struct {
-	InputTokens int // estimate
-	MaxTokens   int // output of all sequences that is reserved
-	Longest     int // tokens of the longest request that the model takes; 0: not known
-	Sequences   int // as so many requests it counts
+	InputTokens int  // estimate
+	MaxTokens   int  // output of all sequences that is reserved
+	Longest     int  // tokens of the longest request that the model takes; 0: not known
+	Sequences   int  // as so many requests it counts
+	Chinese     bool // how a refusal is worded; else it is in English
 }
 
 // Allowance is what is left in the tightest buckets, and the way to settle.

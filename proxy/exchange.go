@@ -161,7 +161,7 @@ func (x *exchange) fail(p *scheduler.Problem) {
 	h := x.header()
 	problemHeaders(h, p)
 	h.Set("Content-Type", "application/json")
-	x.respond(p.Code.Status(), problemError(p, x.route.Shape).Body(x.route.Shape))
+	x.respond(p.Code.Status(), problemError(x.s.worded(p), x.route.Shape).Body(x.route.Shape))
 }
 
 // alone reports whether the client has left, as opposed to us.

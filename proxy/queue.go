@@ -103,6 +103,7 @@ func (x *exchange) take(q *policy.Query, need Need) *scheduler.Problem {
 	if x.s.deps.Limiter == nil {
 		return nil
 	}
+	need.Chinese = x.s.chinese()
 	allow, p := x.s.deps.Limiter.Take(x.r.Context(), d, need)
 	limitHeaders(x.header(), allow)
 	if p == nil {

@@ -18,6 +18,8 @@ type refused struct {
 	size   string
 	never  bool
 	wait   time.Duration
+	// chinese says how the caller is told.
+	chinese bool
 }
 
 // mostJitter is what is added at most to a Retry-After, so that those who were
@@ -28,10 +30,7 @@ const mostJitter = 0.2
 // Retry-After has jitter, and none that would make clients come back at once.
 func (b *Buckets) refusal(r *refused) *scheduler.Problem {
 	if r.never {
-		p := scheduler.Problemf(scheduler.CodeRequestTooLarge, "this request counts as %s, and %s: lower n, or send fewer prompts in one request",
-			count(r.charge.Cost, "request"), r.atOnce())
-		p.Param, p.Limit = "n", r.bucket.Text
-		return p
+		return &scheduler.Problem{Code: scheduler.CodeRequestTooLarge, Message: r.tooMuch(), Param: "n", Limit: r.bucket.Text}
 	}
 	wait := ceil(r.wait, time.Second)
 	retry := ceil(r.wait+time.Duration(float64(r.wait)*mostJitter*b.jitter()), time.Second)
@@ -56,6 +55,9 @@ func (r *refused) reason() scheduler.Reason {
 
 // message names the limit, whom it applies to, and the wait.
 func (r *refused) message(wait time.Duration) string {
+	if r.chinese {
+		return r.chineseMessage(wait)
+	}
 	l := r.charge.Limit
 	switch r.bucket.Kind {
 	case policy.Tokens:
@@ -98,8 +100,13 @@ func (r *refused) next() string {
 	return "the next one"
 }
 
-func (r *refused) atOnce() string {
-	return "its limit (" + r.bucket.Text + ") lets through " + grouped(r.charge.Limit.Room()) + " at once"
+// tooMuch is said of a request that no bucket of the limit can ever let through.
+func (r *refused) tooMuch() string {
+	if r.chinese {
+		return r.chineseTooMuch()
+	}
+	return fmt.Sprintf("this request counts as %s, and its limit (%s) lets through %s at once: lower n, or send fewer prompts in one request",
+		count(r.charge.Cost, "request"), r.bucket.Text, grouped(r.charge.Limit.Room()))
 }
 
 // rate is a limit in words: "30 requests a minute".

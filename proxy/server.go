@@ -49,12 +49,12 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
-	m, err := newMetrics(deps.Metrics)
-	if err != nil {
 	if len(deps.CacheKey) == 0 {
 		deps.CacheKey = make([]byte, sha256.Size)
 		rand.Read(deps.CacheKey)
 	}
+	m, err := newMetrics(deps.Metrics)
+	if err != nil {
 		return nil, fmt.Errorf("metrics of the edge: %w", err)
 	}
 	s := &Server{cfg: cfg, deps: deps, metrics: m, cors: newCORS(cfg.CORSOrigins), estimates: newEstimates(), outputs: newOutputs(), flight: newFlight()}

@@ -15,6 +15,7 @@ type QueueStatus struct {
 	OpenWebUI bool          // it shows position and time
 	After     time.Duration // none before somebody waited for so long
 	Texts     Texts         // all empty: the English ones
+	Language  string        // of refusals: LanguageEnglish, also if empty, or LanguageChinese
 }
 
 // SetQueueStatus changes what is shown, for who comes from now on.

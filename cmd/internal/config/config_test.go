@@ -81,7 +81,7 @@ func TestDefaults(t *testing.T) {
 		Edge: proxy.Config{
 			Listen: ":9000", MaxBody: 64 << 20, MaxBytes: 1 << 30, ReadHeader: 10 * time.Second, ReadBody: time.Minute,
 			Idle: 2 * time.Minute, Grace: time.Minute,
-			QueueStatus: proxy.QueueStatus{Heartbeat: 10 * time.Second, OpenWebUI: true, After: time.Second, Texts: proxy.English()},
+			QueueStatus: proxy.QueueStatus{Heartbeat: 10 * time.Second, OpenWebUI: true, After: time.Second, Texts: proxy.English(), Language: proxy.LanguageEnglish},
 		},
 		Admin: AdminConfig{Listen: "127.0.0.1:9001"},
 		NATS:  NATSConfig{Replicas: 1, Store: "file"},
@@ -134,7 +134,7 @@ history: {usage: 7d}
 	wantEdge := proxy.Config{
 		MaxBody: 1 << 20, MaxBytes: 2 << 30, ReadHeader: time.Second, ReadBody: 2 * time.Minute, Idle: time.Hour,
 		Grace: 90 * time.Second, CORSOrigins: []string{"https://a.example.com"},
-		QueueStatus: proxy.QueueStatus{Texts: proxy.Chinese()},
+		QueueStatus: proxy.QueueStatus{Texts: proxy.Chinese(), Language: proxy.LanguageChinese},
 	}
 	check(t, "edge", wantEdge, c.Edge)
 	check(t, "tls", TLSFiles{"certs/a.pem", "/etc/a.key", "ca.pem"}, c.TLS)
@@ -171,10 +171,10 @@ func TestWarnings(t *testing.T) {
 		"alerts: [{when: 'refusals_per_user > 50 in 1h', to: wecom, url: 'https://x/y'}]":                                                         "alerts: ",
 		"nats: {url: 'nats://n', sync: always}":                                                                                                   "nats.sync: ",
 		"pools: [{name: a, models: [m]}, {name: b, models: [n], aliases: {m: n}}]":                                                                "pools[1].aliases.m: ",
-		"history: {record_arrivals: true}":                                                                                                        "history: ",
-		"redis: {fallback_replicas: 3}":                                                                                                           "redis.fallback_replicas: ",
-		"tracing: {otlp_endpoint: 'https://o'}":                                                                                                   "tracing.otlp_endpoint: ",
-		"nats: {encryption_key: sesame}":                                                                                                          "nats.encryption_key: ",
+		"history: {usage: 7d}":                  "history: ",
+		"redis: {fallback_replicas: 3}":         "redis.fallback_replicas: ",
+		"tracing: {otlp_endpoint: 'https://o'}": "tracing.otlp_endpoint: ",
+		"nats: {encryption_key: sesame}":        "nats.encryption_key: ",
 	} {
 		got := parse(t, text, nil).Warnings
 		if len(got) != 1 || !strings.HasPrefix(got[0], want) || strings.Contains(got[0], "sesame") {

@@ -20,9 +20,9 @@ func (c *Config) queueStatus(s *section) {
 		s.in("language", func(own *section) { texts(own, &q.Texts) })
 		return
 	}
-	language := "en"
-	take(s, "language", &language, word("en", "zh"))
-	if language == "zh" {
+	language := proxy.LanguageEnglish
+	take(s, "language", &language, word(proxy.LanguageEnglish, proxy.LanguageChinese))
+	if q.Language = language; language == proxy.LanguageChinese {
 		q.Texts = proxy.Chinese()
 	}
 }
