@@ -9,6 +9,7 @@ import (
 	"fairlane/cmd/internal/cli"
 	"fairlane/cmd/internal/config"
 	"fairlane/cmd/internal/doctor"
+	"fairlane/cmd/internal/roster"
 )
 
 type doctorCmd struct {
@@ -38,8 +39,10 @@ func (c *doctorCmd) Run(w *cli.World) error {
 	if look.AdminToken == "" && len(cfg.Admin.Tokens) > 0 {
 		look.AdminToken = cfg.Admin.Tokens[0].Token
 	}
+	backends := roster.New(roster.Config{}) // every address of a name
+	backends.Configure(w.Ctx, cfg.Pools)
 	for _, p := range cfg.Pools {
-		for _, b := range p.Backends {
+		for _, b := range backends.Backends(p.Name) {
 			look.Backends = append(look.Backends, doctor.Backend{URL: b.URL, APIKey: b.APIKey})
 		}
 	}

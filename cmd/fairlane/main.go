@@ -7,6 +7,7 @@ type grammar struct {
 	Serve       serveCmd       `cmd:"" default:"withargs" help:"Serve: the edge, the queue and the workers, all in one process or a part of them."`
 	CheckConfig checkConfigCmd `cmd:"" help:"Check a configuration file and print what it means."`
 	Key         keyCmd         `cmd:"" help:"Make, list and revoke API keys."`
+	Backend     backendCmd     `cmd:"" help:"List, add, drain and remove backends while the server runs."`
 	Token       tokenCmd       `cmd:"" help:"Mint a signed JWT for a test."`
 	Doctor      doctorCmd      `cmd:"" help:"Look at a running installation and say what to change."`
 	Simulate    simulateCmd    `cmd:"" help:"Play a workload against configurations on virtual time, and say who gets what."`
