@@ -37,7 +37,7 @@ func (b *Backend) scrape(ctx context.Context) *scheduler.Scrape {
 	s := &scheduler.Scrape{
 		At:          time.Now(),
 		Running:     whole(sum(running)),
-		Waiting:     whole(sum(families["vllm:num_requests_waiting"])),
+		Waiting:     whole(waiting(families)),
 		Preemptions: sum(first(families, "vllm:num_preemptions_total", "vllm:num_preemptions")),
 	}
 	usage := first(families, "vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
@@ -46,6 +46,24 @@ func (b *Backend) scrape(ctx context.Context) *scheduler.Scrape {
 	}
 	cacheConfig(s, families["vllm:cache_config_info"])
 	return s
+}
+
+// waiting is what waits for capacity. Newer versions tell it from what waits for
+// something else (a grammar, KV from elsewhere), of which slots and KV are no cause.
+func waiting(families map[string]*dto.MetricFamily) float64 {
+	reasons, ok := families["vllm:num_requests_waiting_by_reason"]
+	if !ok {
+		return sum(families["vllm:num_requests_waiting"])
+	}
+	capacity := &dto.MetricFamily{}
+	for _, m := range reasons.GetMetric() {
+		for _, l := range m.GetLabel() {
+			if l.GetName() == "reason" && l.GetValue() == "capacity" {
+				capacity.Metric = append(capacity.Metric, m)
+			}
+		}
+	}
+	return sum(capacity)
 }
 
 func first(families map[string]*dto.MetricFamily, names ...string) *dto.MetricFamily {

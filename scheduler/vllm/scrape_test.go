@@ -29,7 +29,7 @@ func TestScrape(t *testing.T) {
 		name, metrics string
 		want          *scheduler.Scrape
 	}{
-		{"vLLM 0.32", sample(t, "vllm-0.32.prom"), &scheduler.Scrape{Running: 7, Waiting: 3, KVUsage: 0.8125, Preemptions: 12, KVTokens: 8190, BlockSize: 16, PrefixCache: true}},
+		{"vLLM 0.32", sample(t, "vllm-0.32.prom"), &scheduler.Scrape{Running: 7, Waiting: 2, KVUsage: 0.8125, Preemptions: 12, KVTokens: 8190, BlockSize: 16, PrefixCache: true}},
 		{"old names", sample(t, "old-names.prom"), &scheduler.Scrape{Running: 2, KVUsage: 0.25, Preemptions: 1, KVTokens: 3200, BlockSize: 32}},
 		{"data-parallel engines", sample(t, "data-parallel.prom"), &scheduler.Scrape{Running: 10, Waiting: 1, KVUsage: 0.4, Preemptions: 3, KVTokens: 2000, BlockSize: 16, PrefixCache: true}},
 		{"little", running, &scheduler.Scrape{Running: 3}},
