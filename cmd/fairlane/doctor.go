@@ -10,6 +10,7 @@ import (
 	"fairlane/cmd/internal/config"
 	"fairlane/cmd/internal/doctor"
 	"fairlane/cmd/internal/roster"
+	"fairlane/proxy/identity"
 )
 
 type doctorCmd struct {
@@ -46,7 +47,25 @@ func (c *doctorCmd) Run(w *cli.World) error {
 			look.Backends = append(look.Backends, doctor.Backend{URL: b.URL, APIKey: b.APIKey})
 		}
 	}
+	if err := consulted(&look, cfg); err != nil {
+		return err
+	}
 	return tell(w.Ctx, w.Stdout, doctor.New(look))
+}
+
+// consulted is who says more about people than their requests do.
+func consulted(look *doctor.Config, cfg *config.Config) error {
+	roots, err := config.Certificates(cfg.LDAPCAFile)
+	if err != nil {
+		return fmt.Errorf("identity.ldap.ca_file: %w", err)
+	}
+	if cfg.Identity.LDAP.URL != "" {
+		look.LDAP = func(ctx context.Context) error { return identity.CheckLDAP(ctx, cfg.Identity.LDAP, roots) }
+	}
+	if url := cfg.Identity.OpenWebUISessions; url != "" {
+		look.Sessions = func(ctx context.Context) error { return identity.CheckSessions(ctx, url) }
+	}
+	return nil
 }
 
 // tell prints what the doctor finds.

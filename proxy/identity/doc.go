@@ -6,8 +6,10 @@
 //     verified and believed by its signature; a bad one is 401. Where a key file is
 //     configured the bearer beside it has to be a valid key; otherwise it is ignored.
 //  2. The bearer, or x-api-key: a key of ours, else a token of an issuer whose header
-//     is Authorization. One that is neither is 401: a credential that fails is
-//     never passed over for the next proof, nor for being anonymous.
+//     is Authorization, else a session or an API key of Open WebUI. An issuer alone
+//     judges the tokens that say they are its own; one without an iss judges all.
+//     What is none of these is 401: a credential that fails is never passed over for
+//     the next proof, nor for being anonymous.
 //  3. Nothing: the address, if anonymous callers are allowed. An IPv6 caller is its
 //     /64, for that is what one household or host is given (RFC 6177).
 //
@@ -17,7 +19,8 @@
 // headers are not read. A forwarder's traffic that names nobody is the flow
 // key:<id> and [Identity.Nobody]: many people, never limited as one.
 //
-// In open mode, with neither a key file nor an issuer, nothing can be verified: a
+// In open mode, with neither a key file nor an issuer nor an Open WebUI to ask,
+// nothing can be verified: a
 // bearer is ignored, and the forwarded headers are taken on trust. Who names nobody
 // is known by address and anonymous, for nobody has no limits: only an identity's
 // header that is there, and empty or a placeholder, makes that of a request.
@@ -57,9 +60,30 @@
 // can tell, and the client is not sent to log in again for that: 503 with
 // Retry-After. Keys that were fetched once stay good while the issuer is away.
 //
+// # Asking others
+//
+// LDAP knows groups, and Open WebUI its sessions. What they said is remembered, for
+// ten thousand people, and used: while it is fresh (the configured time, a minute
+// for a session, seconds for who is not known), then once more while a new answer
+// is asked for in the background, and for an hour, or five minutes of a session,
+// while there is none. A request waits only for what is not known at all: a second
+// for groups, three for a session; and where one has waited in vain the next do not
+// for five seconds. The same is asked once, eight things at once, and a server that
+// failed is left alone for five seconds. Without an answer people have the groups
+// that they came with, but nobody is let in: 503. LDAP adds groups to somebody who
+// is known and never says who it is; what a person is called is escaped in the
+// filter. Open WebUI is believed by a 200 in JSON with an id and a role that is not
+// `pending`, and by nothing else: redirects are not followed.
+//
 // # Failures
 //
 // A [scheduler.Problem] of code invalid_api_key carries in Reason the label for
-// fairlane_auth_failures_total; see the Reason constants. Its message says what to
-// do and nothing that the caller did not send.
+// fairlane_auth_failures_total; see the Reason constants. The log has it. The
+// caller is told that a credential was refused, and not why.
+//
+// An address (of IPv6 a /64) that so many credentials have failed from as are
+// configured gets 429, whether the next one is right or not: else the answer would
+// tell. A key that was in use from there before is no guess, nor is a token that
+// verifies, and both go on: behind one address there may be a whole office. The
+// addresses that are remembered are bounded.
 package identity

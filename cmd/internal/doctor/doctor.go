@@ -45,6 +45,8 @@ type Config struct {
 	AdminToken string
 	Backends   []Backend
 	Redis      func(context.Context) error // nil: none is configured
+	LDAP       func(context.Context) error // the same
+	Sessions   func(context.Context) error // of Open WebUI, the same
 	Client     *http.Client
 }
 
@@ -74,7 +76,20 @@ func (d *Doctor) Look(ctx context.Context) []Finding {
 	if d.cfg.Redis != nil {
 		out = append(out, redis(d.cfg.Redis(ctx)))
 	}
+	if d.cfg.LDAP != nil {
+		out = append(out, asked("LDAP", d.cfg.LDAP(ctx), "check identity.ldap; until then people have the groups that they come with"))
+	}
+	if d.cfg.Sessions != nil {
+		out = append(out, asked("sessions of Open WebUI", d.cfg.Sessions(ctx), "check identity.openwebui_sessions.url; until then its tokens are answered with 503"))
+	}
 	return out
+}
+
+func asked(who string, err error, remedy string) Finding {
+	if err != nil {
+		return Finding{Bad, who, err.Error(), remedy}
+	}
+	return Finding{OK, who, "it answers", ""}
 }
 
 func redis(err error) Finding {

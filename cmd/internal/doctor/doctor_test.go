@@ -130,6 +130,14 @@ func TestWhatIsWrongIsSaidWithItsRemedy(t *testing.T) {
 	if f := find(look(t, Config{Edge: url, Admin: url}), "callers"); f != nil {
 		t.Errorf("a process without an edge: %+v", f)
 	}
+	for err, level := range map[error]Level{nil: OK, errors.New("no answer"): Bad} {
+		ask := func(context.Context) error { return err }
+		for _, who := range []string{"LDAP: ", "sessions of Open WebUI: "} {
+			if f := find(look(t, Config{Edge: url, Admin: url, LDAP: ask, Sessions: ask}), who); f == nil || f.Level != level {
+				t.Errorf("%s%v: %+v", who, err, f)
+			}
+		}
+	}
 	findings := look(t, Config{Edge: "http://127.0.0.1:1", Admin: "http://127.0.0.1:1", Redis: func(context.Context) error { return errors.New("no Redis") }})
 	if len(findings) != 3 || findings[0].Level != Bad || findings[1].Level != Bad || findings[2].Level != Bad {
 		t.Errorf("nobody is there: %+v", findings)

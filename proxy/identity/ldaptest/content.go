@@ -45,6 +45,17 @@ func (c Content) memberOf(dn string) []string {
 	return out
 }
 
+// height is how many groups lie below a group, one in the other.
+func (c Content) height(cn string) int {
+	var h int
+	for _, m := range c.Groups[cn] {
+		if below, ok := strings.CutPrefix(m, "cn="); ok {
+			h = max(h, 1+c.height(below))
+		}
+	}
+	return h
+}
+
 // find are the DNs that a filter like (mail=a@b) fits.
 func (c Content) find(filter string) []string {
 	var out []string

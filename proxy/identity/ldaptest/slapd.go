@@ -1,6 +1,7 @@
 package ldaptest
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
 	"net"
 	"os"
@@ -154,17 +156,7 @@ func fill(t testing.TB, address string, c Content) {
 
 // sorted are the groups, those in other groups first: the overlay looks at them.
 func sorted(c Content) []string {
-	var out []string
-	for cn := range c.Groups {
-		out = append(out, cn)
-	}
-	slices.SortFunc(out, func(a, b string) int {
-		if slices.Contains(c.Groups[b], "cn="+a) {
-			return -1
-		}
-		return 1
-	})
-	return out
+	return slices.SortedFunc(maps.Keys(c.Groups), func(a, b string) int { return cmp.Compare(c.height(a), c.height(b)) })
 }
 
 // dial waits until slapd answers.
