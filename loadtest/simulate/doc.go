@@ -31,10 +31,11 @@
 //
 // # What is measured
 //
-// After the warm-up, once a second, what was delivered in that second is divided
-// among those who had work by the tree's weights: that is what they were entitled
-// to. The share error is taken over those who always had work; a user with less
-// work than its part leaves the rest to others, and is judged by its wait. A wait
+// After the warm-up, what was delivered in a second is divided among those who had
+// something waiting all of it, by weight, level by level; whoever had not keeps
+// what it got, for it asked for no more. That is what they were entitled to (tiers
+// apart). The share error is taken over those who waited in 99 of 100 seconds;
+// others are judged by their waits. A wait
 // is from the arrival to the grant. Jain's index is that of delivered over
 // entitled, and the gap is how far the user furthest from what it was entitled to
 // is away from it, in tokens of cost.

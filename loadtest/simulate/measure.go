@@ -23,18 +23,18 @@ type measure struct {
 	served    int
 	delivered float64
 
-	perSecond float64 // delivered until the last second
-	requests  int
-	input     int
-	output    int
-	kv        float64
-	kvMost    float64
-	running   float64
-	seconds   int
-	every     int // seconds of a point
-	series    []Point
-	gap       float64
-	backlog   map[*person]bool // who always had something waiting so far
+	had      []*person // to whom something was delivered in this second
+	hungry   []*person
+	requests int
+	input    int
+	output   int
+	kv       float64
+	kvMost   float64
+	running  float64
+	seconds  int
+	every    int // seconds of a point
+	series   []Point
+	gap      float64
 }
 
 // tally is a row while it is counted.
@@ -120,42 +120,52 @@ func (m *measure) completed(now time.Duration, j *job, u scheduler.Usage) {
 
 // deliver counts cost that was delivered to somebody.
 func (m *measure) deliver(now time.Duration, who *person, c fairqueue.Cost) {
-	if now >= m.from {
-		x := float64(c) / float64(fairqueue.Token)
-		who.delivered += x
-		m.delivered += x
+	if now < m.from || c == 0 {
+		return
 	}
+	if who.second == 0 {
+		m.had = append(m.had, who)
+	}
+	x := float64(c) / float64(fairqueue.Token)
+	who.delivered += x
+	who.second += x
+	m.delivered += x
 }
 
-// second shares what was delivered in it among those who had work.
-func (m *measure) second(now time.Duration, busy []*person, kv float64, running, waiting int) {
+// second says who was entitled to what of it.
+func (m *measure) second(now time.Duration, busy []*person, t *tree, p Point) {
 	if now <= m.from {
 		return
 	}
-	x := m.delivered - m.perSecond
-	m.perSecond = m.delivered
+	m.hungry = m.hungry[:0]
 	for _, who := range busy {
-		who.entitled += x * who.leaf.part()
-		m.of(who)
-		if who.waiting > 0 {
+		if who.hungry(now) {
+			m.hungry = append(m.hungry, who)
 			who.seconds++
+			m.of(who)
 		}
 	}
+	for _, who := range m.had {
+		m.of(who)
+	}
+	t.divide(m.had, m.hungry)
+	m.had = m.had[:0]
 	m.seconds++
-	m.kv, m.kvMost, m.running = m.kv+kv, max(m.kvMost, kv), m.running+float64(running)
-	gap := 0.0
-	for _, who := range busy {
+	m.kv, m.kvMost, m.running = m.kv+p.KV, max(m.kvMost, p.KV), m.running+float64(p.Running)
+	for _, who := range m.hungry {
 		if who.backlogged(m.seconds) {
-			gap = max(gap, math.Abs(who.delivered-who.entitled))
+			p.Gap = max(p.Gap, math.Abs(who.delivered-who.entitled))
 		}
 	}
-	m.gap = max(m.gap, gap)
+	m.gap = max(m.gap, p.Gap)
 	if m.seconds%m.every == 0 {
-		m.series = append(m.series, Point{At: (now - m.from).Seconds(), Gap: gap, KV: kv, Running: running, Waiting: waiting})
+		p.At = (now - m.from).Seconds()
+		m.series = append(m.series, p)
 	}
 }
 
-// backlogged reports whether somebody had something waiting in about every second.
+// backlogged reports whether somebody had something waiting in about every second
+// so far.
 func (p *person) backlogged(seconds int) bool {
 	return p.seconds > 0 && p.seconds >= seconds-seconds/100
 }

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	progressEvery = 250 * time.Millisecond
+	progressEvery = 250 * time.Millisecond // as workers tell it
 	observeEvery  = time.Second
 	// comesBack is when somebody who works at its own pace and was refused asks again.
 	comesBack = time.Second
@@ -223,10 +223,12 @@ func (p *play) push(from *source, who *person, w want) {
 	p.d.Push(&j.req, j)
 	p.classes[who.class]++
 	who.waiting++
+	if who.waiting == 1 {
+		who.since = p.now
+	}
 	if who.busy++; who.busy == 1 {
 		who.index = len(p.busy)
 		p.busy = append(p.busy, who)
-		who.leaf.wake()
 	}
 	if who.maxWait > 0 {
 		p.waits[who.maxWait] = append(p.waits[who.maxWait], j)
@@ -249,7 +251,6 @@ func (p *play) done(j *job) {
 		last := p.busy[len(p.busy)-1]
 		p.busy[who.index], last.index = last, who.index
 		p.busy, who.index = p.busy[:len(p.busy)-1], -1
-		who.leaf.rest()
 	}
 	from := j.from
 	if who.maxWait == 0 { // else it still stands among those that may wait so long
@@ -411,5 +412,5 @@ func (p *play) observe() {
 		m.backend.Observe(now, s)
 		kv, running = kv+s.KVUsage/float64(len(p.machines)), running+s.Running
 	}
-	p.m.second(p.now, p.busy, kv, running, p.d.Queue.Len())
+	p.m.second(p.now, p.busy, &p.tree, Point{KV: kv, Running: running, Waiting: p.d.Queue.Len()})
 }

@@ -7,7 +7,6 @@ import (
 	"fairlane/proxy/identity"
 	"fairlane/proxy/openai"
 	"fairlane/proxy/policy"
-	"fairlane/scheduler"
 	"fairlane/scheduler/arrivals"
 	"fairlane/scheduler/capacity"
 	"fairlane/scheduler/turn"
@@ -101,80 +100,4 @@ func orChat(endpoint string) string {
 		return "chat"
 	}
 	return endpoint
-}
-
-// person is somebody who asks, and what became of it.
-type person struct {
-	key string
-	row int // in the report
-	standing
-	leaf *node
-
-	waiting, busy int // requests that wait; that wait or run
-	index         int // among those who have work; -1: it has none
-
-	delivered float64 // cost in tokens, since the warm-up
-	second    float64 // in this second
-	entitled  float64
-	seconds   int // in which something of it waited
-}
-
-// node is a place in the tree, to say what weights promise.
-type node struct {
-	up     *node
-	weight float64
-	active int     // persons below it who have work
-	sum    float64 // weights of its children with work
-}
-
-// tree says who is entitled to what.
-type tree struct {
-	nodes map[string]*node
-	root  node
-}
-
-func (t *tree) leaf(p *turn.Policy, e *scheduler.Entry) *node {
-	at, key := &t.root, ""
-	for _, step := range p.Path(e) {
-		key += "/" + step.Key
-		n := t.nodes[key]
-		if n == nil {
-			n = &node{up: at}
-			t.nodes[key] = n
-		}
-		if n.active == 0 {
-			n.weight = step.Weight
-		}
-		at = n
-	}
-	return at
-}
-
-// wake counts somebody who has work from now on.
-func (n *node) wake() {
-	for ; n.up != nil; n = n.up {
-		if n.active++; n.active > 1 {
-			return
-		}
-		n.up.sum += n.weight
-	}
-}
-
-// rest counts somebody who has none any more.
-func (n *node) rest() {
-	for ; n.up != nil; n = n.up {
-		if n.active--; n.active > 0 {
-			return
-		}
-		n.up.sum -= n.weight
-	}
-}
-
-// part is what the weights promise, of 1.
-func (n *node) part() float64 {
-	x := 1.0
-	for ; n.up != nil; n = n.up {
-		x *= n.weight / n.up.sum
-	}
-	return x
 }

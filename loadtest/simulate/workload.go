@@ -32,7 +32,7 @@ type Workload struct {
 type GPU struct {
 	Profile  string // of gpumodel; empty: h100
 	Backends int    // 0: 1
-	Slots    int    // without a configuration: of each; 0: learned
+	Slots    int    // of each, where no configuration says it; 0: learned
 	KVTokens int    `yaml:"kv_tokens"` // of each; 0: the profile's
 }
 
