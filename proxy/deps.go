@@ -80,9 +80,10 @@ type Deps struct {
 	Limiter    Limiter
 	Queue      Queue
 	Passer     Passer
-	Receipts   Receipts        // nil: nobody keeps them
-	Catalog    func() *Catalog // the models of now; cheap, and never nil
-	Ready      func() error    // nil or: why not
+	Lister     func(pool string) scheduler.Lister // whoever leads the pool
+	Receipts   Receipts                           // nil: nobody keeps them
+	Catalog    func() *Catalog                    // the models of now; cheap, and never nil
+	Ready      func() error                       // nil or: why not
 	// CacheKey is what the salts of own prefix caches are made with: the same in all
 	// replicas, or a person has a cache in each. None: a random one.
 	CacheKey []byte

@@ -28,6 +28,7 @@ type fakes struct {
 	take     func(*policy.Decision, Need) (Allowance, *scheduler.Problem)
 	submit   func(context.Context, *scheduler.Submission) (scheduler.Call, error)
 	pass     func(pool string, p *Passage) (*http.Response, error)
+	list     func(ctx context.Context, pool, user string) ([]scheduler.Listed, error)
 	catalog  *Catalog
 	ready    func() error
 
@@ -72,10 +73,21 @@ func (f *fakes) Pass(_ context.Context, pool string, p *Passage) (*http.Response
 	return f.pass(pool, p)
 }
 
+// lister is the leader of a pool.
+func (f *fakes) lister(pool string) scheduler.Lister {
+	return listerFunc(func(ctx context.Context, user string) ([]scheduler.Listed, error) { return f.list(ctx, pool, user) })
+}
+
+type listerFunc func(ctx context.Context, user string) ([]scheduler.Listed, error)
+
+func (l listerFunc) List(ctx context.Context, user string) ([]scheduler.Listed, error) {
+	return l(ctx, user)
+}
+
 func (f *fakes) server(tb testing.TB, cfg Config) *Server {
 	tb.Helper()
 	s, err := New(cfg, Deps{
-		Identifier: f, Decider: f, Limiter: f, Queue: f, Passer: f, Catalog: func() *Catalog { return f.catalog }, Ready: f.ready,
+		Identifier: f, Decider: f, Limiter: f, Queue: f, Passer: f, Lister: f.lister, Catalog: func() *Catalog { return f.catalog }, Ready: f.ready,
 		Metrics: f.reg, Logger: slog.New(slog.NewJSONHandler(f.log, nil)),
 	})
 	if err != nil {

@@ -74,6 +74,9 @@ func (x *exchange) direct() *scheduler.Problem {
 	case openai.Models:
 		x.models()
 		return nil
+	case openai.Queue:
+		x.mine()
+		return nil
 	case openai.Model:
 		return x.model(x.route.ID)
 	default:

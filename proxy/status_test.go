@@ -187,7 +187,8 @@ func TestStatusTextsAreHot(t *testing.T) {
 			texts Texts
 			want  string
 		}{
-			{Texts{}, "You are number 3 in the queue, about 2 h"}, {Chinese(), "您当前排在第 3 位，预计等待约 2 小时"},
+			{Texts{}, "You are number 3 in the queue, about 2 h"},
+			{Chinese(), "您当前排在第 3 位，预计等待约 2 小时"},
 			{Texts{Waiting: "{time}: {position}/{position}", Hours: "{n}h"}, "2h: 3/3"},
 		} {
 			s.SetQueueStatus(QueueStatus{OpenWebUI: true, After: time.Second, Texts: tt.texts})
@@ -272,9 +273,13 @@ func TestStatusesKeepTheirRules(t *testing.T) {
 			}
 		}
 		last := rapid.SampledFrom([][]any{
-			{head(200, sse), data(chunk + doneEvent), end(scheduler.Completed)}, {head(400, "application/json"), data(`{"error":{"message":"x"}}`), end(scheduler.Invalid)},
-			{broken(scheduler.Problemf(scheduler.CodeQueueTimeout, "x"))}, {broken(scheduler.Problemf(scheduler.CodeBackendFailed, "x"))},
-			{broken(scheduler.Refusal(scheduler.CodeOverloaded, scheduler.ReasonHold, time.Second, "x"))}, {end(scheduler.Completed)}, {},
+			{head(200, sse), data(chunk + doneEvent), end(scheduler.Completed)},
+			{head(400, "application/json"), data(`{"error":{"message":"x"}}`), end(scheduler.Invalid)},
+			{broken(scheduler.Problemf(scheduler.CodeQueueTimeout, "x"))},
+			{broken(scheduler.Problemf(scheduler.CodeBackendFailed, "x"))},
+			{broken(scheduler.Refusal(scheduler.CodeOverloaded, scheduler.ReasonHold, time.Second, "x"))},
+			{end(scheduler.Completed)},
+			{},
 		}).Draw(r, "last")
 		after := time.Duration(rapid.IntRange(0, 5).Draw(r, "after")) * time.Second
 		drains := time.Duration(rapid.IntRange(1, 600).Draw(r, "drains")) * time.Second

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -83,7 +84,7 @@ func (t Text) Wants() string {
 func (t Text) Check(value string) error {
 	switch n := utf8.RuneCountInString(value); {
 	case strings.TrimSpace(value) == "":
-		return fmt.Errorf("it is empty")
+		return errors.New("it is empty")
 	case n > longestText:
 		return fmt.Errorf("it has %d characters, the most is %d", n, longestText)
 	}
@@ -93,7 +94,7 @@ func (t Text) Check(value string) error {
 		}
 	}
 	if t.must && !strings.Contains(value, "{n}") {
-		return fmt.Errorf("{n} is missing")
+		return errors.New("{n} is missing")
 	}
 	return nil
 }

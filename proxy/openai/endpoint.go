@@ -28,6 +28,7 @@ const (
 	CountTokens    Endpoint = "count_tokens"
 	ResponseGet    Endpoint = "response"
 	ResponseCancel Endpoint = "response_cancel"
+	Queue          Endpoint = "queue" // ours: what the caller has in the queue
 )
 
 // Generates reports whether the endpoint makes tokens, so that max_tokens and

@@ -94,6 +94,7 @@ func TestMatch(t *testing.T) {
 		{"/v1/audio/transcriptions", Route{Endpoint: Transcriptions, Method: "POST", Queued: true}, true},
 		{"/v1/audio/translations", Route{Endpoint: Translations, Method: "POST", Queued: true}, true},
 		{"/v1/models", Route{Endpoint: Models, Method: "GET"}, true},
+		{"/v1/queue", Route{Endpoint: Queue, Method: "GET"}, true},
 		{"/v1/models/org/m", Route{Endpoint: Model, Method: "GET", ID: "org/m"}, true},
 		{"/tokenize", Route{Endpoint: Tokenize, Method: "POST"}, true},
 		{"/detokenize", Route{Endpoint: Detokenize, Method: "POST"}, true},

@@ -23,6 +23,8 @@ func Match(path string) (Route, bool) {
 	switch path {
 	case "/v1/models":
 		return Route{Endpoint: Models, Method: http.MethodGet}, true
+	case "/v1/queue":
+		return Route{Endpoint: Queue, Method: http.MethodGet}, true
 	case "/tokenize":
 		return Route{Endpoint: Tokenize, Method: http.MethodPost}, true
 	case "/detokenize":

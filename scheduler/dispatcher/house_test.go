@@ -305,7 +305,7 @@ type client struct {
 	ended    time.Time
 	position []int
 	events   []scheduler.CallEvent // of the queue
-	eta      time.Duration // the first
+	eta      time.Duration         // the first
 	head     *scheduler.Head
 	end      *scheduler.End
 	problem  *scheduler.Problem
