@@ -396,7 +396,7 @@ func TestLimitAtTheEdge(t *testing.T) {
 // TestWhatIsGivenBack plays the ends of a request.
 func TestWhatIsGivenBack(t *testing.T) {
 	failed := scheduler.Problemf(scheduler.CodeBackendFailed, "failed")
-	const reserved = 1 + 4000
+	const reserved = 1 + 800
 	tests := []struct {
 		name   string
 		events []scheduler.CallEvent
