@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -26,12 +27,13 @@ type street struct {
 	work    map[string]float64 // tokens read and, twice, made
 	started map[string]int
 	longest map[string]time.Duration // that one of somebody waited
+	waits   map[string][]time.Duration
+	dt      time.Duration // of a step
 	n       int
 }
 
 const (
 	streetURL  = "http://gpu"
-	streetStep = 100 * time.Millisecond
 	promptRate = 20_000 // tokens a second, of one sequence
 	tokenRate  = 100
 )
@@ -39,6 +41,7 @@ const (
 // person always has some requests waiting, unless it asks at times of its own.
 type person struct {
 	name    string
+	class   string // "": all
 	weight  float64
 	waiting int // that it keeps waiting
 	every   time.Duration
@@ -63,7 +66,12 @@ type job struct {
 
 func newStreet(t *testing.T, slots int, people ...*person) *street {
 	t.Helper()
-	d, err := New(Config{Backends: capacity.Config{Backends: []capacity.BackendConfig{{URL: streetURL, Slots: slots, KVTokens: 100_000_000}}}})
+	return streetOf(t, slots, Policy{}, people...)
+}
+
+func streetOf(t *testing.T, slots int, p Policy, people ...*person) *street {
+	t.Helper()
+	d, err := New(Config{Policy: p, Backends: capacity.Config{Backends: []capacity.BackendConfig{{URL: streetURL, Slots: slots, KVTokens: 100_000_000}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +80,7 @@ func newStreet(t *testing.T, slots int, people ...*person) *street {
 	for _, p := range people {
 		p.last = now
 	}
-	return &street{t: t, d: d, now: now, begun: now, people: people, work: map[string]float64{}, started: map[string]int{}, longest: map[string]time.Duration{}}
+	return &street{t: t, d: d, now: now, begun: now, people: people, work: map[string]float64{}, started: map[string]int{}, longest: map[string]time.Duration{}, waits: map[string][]time.Duration{}, dt: 100 * time.Millisecond}
 }
 
 // at is the time as the decider sees it.
@@ -85,7 +93,7 @@ func (s *street) at() time.Time {
 
 func (s *street) live(d time.Duration) {
 	s.t.Helper()
-	for end := s.now.Add(d); s.now.Before(end); s.now = s.now.Add(streetStep) {
+	for end := s.now.Add(d); s.now.Before(end); s.now = s.now.Add(s.dt) {
 		for _, p := range s.people {
 			s.ask(p)
 		}
@@ -115,7 +123,7 @@ func (s *street) ask(p *person) {
 			j.e = &scheduler.Entry{}
 		}
 		e := j.e
-		e.ID, e.Class, e.Endpoint, e.Stream, e.AcceptedAt = strconv.Itoa(s.n), "all", "chat", true, s.at()
+		e.ID, e.Class, e.Endpoint, e.Stream, e.AcceptedAt = strconv.Itoa(s.n), cmp.Or(p.class, "all"), "chat", true, s.at()
 		if e.User == "" {
 			e.User = p.name
 		}
@@ -136,14 +144,16 @@ func (s *street) grant() bool {
 	j.run = t.Run
 	s.flying = append(s.flying, j)
 	s.started[j.of.name]++
-	s.longest[j.of.name] = max(s.longest[j.of.name], s.now.Sub(j.asked))
+	wait := s.now.Sub(j.asked)
+	s.longest[j.of.name] = max(s.longest[j.of.name], wait)
+	s.waits[j.of.name] = append(s.waits[j.of.name], wait)
 	j.of.waiting++
 	return true
 }
 
 // step serves a request for a moment, and tells whether that was its last.
 func (s *street) step(j *job) (over bool) {
-	left, name := streetStep.Seconds(), j.of.name
+	left, name := s.dt.Seconds(), j.of.name
 	if read := min(float64(j.e.InputTokens)-j.read, left*promptRate); read > 0 {
 		j.read += read
 		s.work[name] += read
@@ -219,7 +229,7 @@ func TestMixedSizesGameNoEstimate(t *testing.T) {
 		return job{out: 1}
 	}}
 	s := newStreet(t, 16, mixed, honest("ann"), honest("bob"), honest("eve"))
-	s.live(5 * time.Hour)
+	s.live(2 * time.Hour)
 	s.fair(0.02, "mixed")
 	for _, name := range []string{"ann", "bob", "eve"} {
 		if s.longest[name] > 3*time.Minute {
