@@ -229,7 +229,7 @@ func TestMixedSizesGameNoEstimate(t *testing.T) {
 		return job{out: 1}
 	}}
 	s := newStreet(t, 16, mixed, honest("ann"), honest("bob"), honest("eve"))
-	s.live(2 * time.Hour)
+	s.live(5 * time.Hour)
 	s.fair(0.02, "mixed")
 	for _, name := range []string{"ann", "bob", "eve"} {
 		if s.longest[name] > 3*time.Minute {
