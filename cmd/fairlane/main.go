@@ -9,6 +9,7 @@ type grammar struct {
 	Key         keyCmd         `cmd:"" help:"Make, list and revoke API keys."`
 	Backend     backendCmd     `cmd:"" help:"List, add, drain and remove backends while the server runs."`
 	Token       tokenCmd       `cmd:"" help:"Mint a signed JWT for a test."`
+	Why         whyCmd         `cmd:"" help:"Say why requests waited: of a request, a person or a conversation."`
 	Doctor      doctorCmd      `cmd:"" help:"Look at a running installation and say what to change."`
 	Simulate    simulateCmd    `cmd:"" help:"Play a workload against configurations on virtual time, and say who gets what."`
 	Emulate     emulateCmd     `cmd:"" help:"Serve an emulated vLLM, without a GPU."`

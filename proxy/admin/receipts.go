@@ -48,9 +48,9 @@ const mostOfOneID = 20
 
 func (s *Server) listReceipts(w http.ResponseWriter, r *http.Request) {
 	v := r.URL.Query()
-	q := ReceiptQuery{User: v.Get("user"), Chat: v.Get("chat")}
-	if q.User != "" && q.Chat != "" {
-		http.Error(w, "user and chat: one of them is enough", http.StatusBadRequest)
+	q := ReceiptQuery{ID: v.Get("id"), User: v.Get("user"), Chat: v.Get("chat")}
+	if q.ID != "" && q.User+q.Chat != "" || q.User != "" && q.Chat != "" {
+		http.Error(w, "id, user and chat: one of them is enough", http.StatusBadRequest)
 		return
 	}
 	if last := v.Get("last"); last != "" {
@@ -84,7 +84,7 @@ func (s *Server) answerReceipts(w http.ResponseWriter, r *http.Request, q Receip
 	case err != nil:
 		s.cfg.Logger.WarnContext(ctx, "the receipts can't be read", slog.Any("error", err))
 		http.Error(w, "the receipts can't be read: "+err.Error(), http.StatusServiceUnavailable)
-	case len(found) == 0 && q.ID != "":
+	case len(found) == 0 && r.PathValue("id") != "":
 		http.Error(w, "there is no receipt of that request: it is older than history.receipts keeps, was never here, or was no call of a model", http.StatusNotFound)
 	default:
 		w.Header().Set("Content-Type", "application/json")

@@ -52,6 +52,7 @@ type App struct {
 	worker      *worker.Worker
 	edge        *edge
 	admin       *admin.Server
+	receipts    receipts
 	stops       []func() // of what was started, in that order
 	stopped     sync.Once
 
@@ -113,7 +114,7 @@ func (a *App) Run(ctx context.Context) error {
 // Start starts everything. After an error nothing runs.
 func (a *App) Start(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		a.startEmulator, a.startBroker, a.makeRoster, a.makeWorker, a.startFleet, a.startDispatchers, a.startWorker, a.startEdge, a.startRoster, a.startAdmin,
+		a.startEmulator, a.startBroker, a.startReceipts, a.makeRoster, a.makeWorker, a.startFleet, a.startDispatchers, a.startWorker, a.startEdge, a.startRoster, a.startAdmin,
 		a.startReloads,
 	}
 	for _, step := range steps {

@@ -65,7 +65,7 @@ func (a *App) startEdge(ctx context.Context) error {
 	e.server, err = proxy.New(cfg, proxy.Deps{
 		Identifier: e.identifier, Decider: &e.decider, Limiter: limiter, Queue: e.desk, Passer: passer{a.fleet},
 		Lister: a.broker.Bus().Lister,
-		Catalog: a.catalog.current, Ready: a.ready, CacheKey: cacheKey, Metrics: a.reg, Logger: a.log,
+		Receipts: a.keeper(), Catalog: a.catalog.current, Ready: a.ready, CacheKey: cacheKey, Metrics: a.reg, Logger: a.log,
 	})
 	if err != nil {
 		return err

@@ -13,6 +13,8 @@ type metrics struct {
 	reloadedAt prometheus.Gauge
 	reloadOK   prometheus.Gauge
 	leases     *prometheus.CounterVec
+
+	receiptsDropped prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -27,6 +29,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "fairlane_lease_transitions_total", Help: "Times that this process became the leader of a pool.",
 		}, []string{"pool"}),
 	}
+	m.receiptsDropped = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "fairlane_receipts_dropped_total", Help: "Halves of receipts that were not kept, because the store did not take them.",
+	})
 	b := ReadBuild()
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "fairlane_build_info", Help: "What is running; always 1.",
@@ -34,7 +39,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	})
 	info.Set(1)
 	all := []prometheus.Collector{
-		m.natsUp, m.reloadedAt, m.reloadOK, m.leases, info,
+		m.natsUp, m.reloadedAt, m.reloadOK, m.leases, m.receiptsDropped, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	}
 	for _, c := range all {

@@ -151,7 +151,7 @@ func (a *App) startDispatchers(ctx context.Context) error {
 		d := dispatcher.New(dispatcher.Config{
 			Pool: p.Name, Share: a.cfg.Share, Cost: p.Cost, PassPriority: p.PassPriority, Policy: what,
 			Stream: a.streams[p.Name], Lease: lease, Bus: a.broker.Bus(), Memory: memory, Takeover: wait, Up: a.broker.Up,
-			Metrics: m, Logger: a.log,
+			Receipts: a.queueKeeper(), Metrics: m, Logger: a.log,
 		})
 		a.dispatchers[p.Name] = d
 		d.Start(ctx)

@@ -13,7 +13,7 @@ import (
 func (a *App) startAdmin(ctx context.Context) error {
 	s, err := admin.New(admin.Config{
 		Listen: a.cfg.Admin.Listen, MetricsListen: a.cfg.Admin.MetricsListen, Tokens: a.cfg.Admin.Tokens,
-		Gatherer: a.reg, Status: a.status, Backends: a.roster, Logger: a.log,
+		Gatherer: a.reg, Status: a.status, Receipts: a.finder(), Backends: a.roster, Logger: a.log,
 	})
 	if err != nil {
 		return err

@@ -39,13 +39,13 @@ func (c *Config) alerts(s *section) {
 
 func (c *Config) history(s *section) {
 	c.History = History{Receipts: day, Usage: 30 * day, Audit: 365 * day}
-	standard := c.History
 	take(s, "receipts", &c.History.Receipts, duration(0))
 	take(s, "usage", &c.History.Usage, duration(0))
 	take(s, "audit", &c.History.Audit, duration(0))
 	take(s, "record_arrivals", &c.History.RecordArrivals, flag())
-	if c.History != standard {
-		s.warn(s.path, "this version keeps no history")
+	c.Edge.RecordAsked = c.History.RecordArrivals
+	if c.History.Usage != 30*day || c.History.Audit != 365*day {
+		s.warn(s.path, "this version keeps receipts and the recording of arrivals: usage and audit have no effect")
 	}
 }
 
