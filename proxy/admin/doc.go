@@ -13,5 +13,5 @@
 // Why requests waited is for operators, too, because it says who asked when:
 //
 //	GET /api/v1/receipts/{id}   of a request, by the id that its client was told
-//	GET /api/v1/receipts?user=&chat=&last=1h&limit=20   of a person or conversation
+//	GET /api/v1/receipts?user=&last=1h&limit=20   of a person, or by chat=, or by id=
 package admin
