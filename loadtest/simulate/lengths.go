@@ -31,7 +31,7 @@ func (l *Lengths) validate() error {
 }
 
 func (l *Lengths) draw(r *rand.Rand) float64 {
-	x := 0.0
+	var x float64
 	switch {
 	case l.Fixed > 0:
 		x = l.Fixed

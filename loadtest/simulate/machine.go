@@ -64,12 +64,13 @@ func (m *machine) enter() error {
 		j.marks[0] = gpumodel.Mark{Hash: j.want.prefix ^ j.want.chat, Tokens: min(j.want.cached, r.Prompt)}
 		r.Prefix = j.marks[:]
 	}
-	for i := range uint64(j.want.sequences) {
-		r.ID = j.ids + i
+	r.ID = j.ids
+	for range j.want.sequences {
 		if err := m.engine.Add(r); err != nil {
 			return err
 		}
 		m.jobs[r.ID] = j
+		r.ID++
 	}
 	return nil
 }
@@ -92,9 +93,10 @@ func (m *machine) generated(j *job) int {
 	if j.want.sequences == 1 {
 		return m.engine.Generated(j.ids)
 	}
-	n := (j.want.sequences - j.left) * j.want.output
-	for i := range uint64(j.want.sequences) {
-		n += m.engine.Generated(j.ids + i)
+	n, id := (j.want.sequences-j.left)*j.want.output, j.ids
+	for range j.want.sequences {
+		n += m.engine.Generated(id)
+		id++
 	}
 	return n
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 )
@@ -47,18 +48,18 @@ type line struct {
 
 func figures() []line {
 	return []line{
-		{"requests served", func(x *Result) string { return fmt.Sprint(x.Requests) }},
+		{"requests served", func(x *Result) string { return strconv.Itoa(x.Requests) }},
 		{"requests a second", func(x *Result) string { return fmt.Sprintf("%.2f", x.RequestRate) }},
 		{"output tokens a second", func(x *Result) string { return fmt.Sprintf("%.0f", x.OutputRate) }},
 		{"input tokens a second", func(x *Result) string { return fmt.Sprintf("%.0f", x.InputRate) }},
 		{"KV in use", func(x *Result) string { return percent(x.KV) }},
 		{"sequences that ran", func(x *Result) string { return fmt.Sprintf("%.1f", x.Running) }},
-		{"preemptions", func(x *Result) string { return fmt.Sprint(x.Preemptions) }},
+		{"preemptions", func(x *Result) string { return strconv.Itoa(x.Preemptions) }},
 		{"largest share error", func(x *Result) string { return orNone(x.Jain > 0, fine(x.ShareError)) }},
 		{"Jain's index", func(x *Result) string { return orNone(x.Jain > 0, fmt.Sprintf("%.4f", x.Jain)) }},
 		{"largest gap, tokens", func(x *Result) string { return orNone(x.Jain > 0, fmt.Sprintf("%.0f", x.LargestGap)) }},
 		{"refused, expired", func(x *Result) string { return fmt.Sprintf("%d, %d", x.Refused, x.Expired) }},
-		{"waiting at the end", func(x *Result) string { return fmt.Sprint(x.StillWaiting) }},
+		{"waiting at the end", func(x *Result) string { return strconv.Itoa(x.StillWaiting) }},
 	}
 }
 
