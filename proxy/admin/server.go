@@ -101,7 +101,8 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("/debug/pprof/profile", s.operators(pprof.Profile))
 	mux.Handle("/debug/pprof/symbol", s.operators(pprof.Symbol))
 	mux.Handle("/debug/pprof/trace", s.operators(pprof.Trace))
-	guarded := s.guard(mux)
+	// A page from elsewhere in the browser of who may come in orders nothing.
+	guarded := http.NewCrossOriginProtection().Handler(s.guard(mux))
 	outer := http.NewServeMux()
 	outer.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	outer.Handle("/", guarded)
