@@ -108,12 +108,12 @@ func (m *memo[V]) get(ctx context.Context, key string, a asker[V]) (V, error) {
 	}
 }
 
-// look is the answer that is known, without asking anybody.
-func (m *memo[V]) look(key string) (value V, known bool) {
+// knows reports whether there is an answer, without asking anybody.
+func (m *memo[V]) knows(key string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	value, _, known = m.lookLocked(key, time.Now())
-	return value, known
+	_, _, known := m.lookLocked(key, time.Now())
+	return known
 }
 
 func (m *memo[V]) lookLocked(key string, now time.Time) (value V, fresh, known bool) {

@@ -53,14 +53,12 @@ func maySession(token string) bool {
 	return looksLikeToken(token) || strings.HasPrefix(token, openWebUIKey)
 }
 
-// find is whose token it is. With known set nobody is asked.
+// find is whose token it is. With known set nobody is asked about a token that is
+// not known yet.
 func (s *sessions) find(ctx context.Context, token string, known bool) (session, error) {
 	sum := sha256.Sum256([]byte(token))
 	key := string(sum[:])
-	if known {
-		if found, ok := s.memo.look(key); ok {
-			return found, nil
-		}
+	if known && !s.memo.knows(key) {
 		return session{refused: ReasonUnknownKey}, nil
 	}
 	return s.memo.get(ctx, key, func(ctx context.Context) (answer[session], error) { return s.ask(ctx, token) })

@@ -109,6 +109,33 @@ func TestOnlySessionsAreNotOpenMode(t *testing.T) {
 	runCases(t, i, []identifyCase{{"headers of anybody", person(nil), anonymous(), ""}, {"an unknown key", headers{"Authorization": "Bearer sk-x"}, nil, ReasonUnknownKey}})
 }
 
+// TestSessionsOfAnAddressThatOthersGuessFrom go on, and nobody is asked about the
+// guesses any more.
+func TestSessionsOfAnAddressThatOthersGuessFrom(t *testing.T) {
+	w := newWebUI(t)
+	i := withSessions(t, Config{FailedCredentials: Rate{2, time.Hour}}, w.URL)
+	for n, tc := range []struct {
+		token string
+		want  scheduler.Code
+	}{
+		{chatKey, ""},
+		{"sk-guess1", scheduler.CodeInvalidAPIKey},
+		{"sk-guess2", scheduler.CodeInvalidAPIKey},
+		{"sk-guess3", scheduler.CodeRateLimit},
+		{"sk-guess4", scheduler.CodeRateLimit},
+		{chatKey, ""},
+		{sessionToken(t, "anna"), scheduler.CodeRateLimit},
+	} {
+		_, p := i.Identify(request(headers{"Authorization": "Bearer " + tc.token}))
+		if (p == nil) != (tc.want == "") || p != nil && p.Code != tc.want {
+			t.Errorf("%d: %v, want %q", n, p, tc.want)
+		}
+	}
+	if n := w.asked.Load(); n != 3 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
 // TestSessionAnswersThatAreNone let nobody in, and send nobody away for good.
 func TestSessionAnswersThatAreNone(t *testing.T) {
 	const good = `{"id":"u-1","email":"anna@example.com","role":"admin"}`

@@ -137,3 +137,29 @@ func writtenKeys(t *testing.T, dir string) string {
 	}
 	return dir
 }
+
+// TestWhyACredentialWasRefusedStandsInTheLog, and the credential does not; the
+// caller is told neither, and, after too many, when to come back.
+func TestWhyACredentialWasRefusedStandsInTheLog(t *testing.T) {
+	m := newModel(t, whole)
+	in := install(t, m.pool(4)+"identity:\n  failed_credentials: 2/hour\n"+keyFile(t, "k-ci"))
+	in.ready()
+	const guess = "k-guess-of-a-key"
+	for n, want := range []int{http.StatusUnauthorized, http.StatusUnauthorized, http.StatusTooManyRequests} {
+		a := in.post("/v1/chat/completions", chatOf("x"), "Authorization", "Bearer "+guess)
+		if a.status != want || strings.Contains(a.body, "unknown_key") || strings.Contains(a.body, guess) {
+			t.Errorf("%d: %d %s", n, a.status, a.body)
+		}
+		if want == http.StatusTooManyRequests && (a.header.Get("Retry-After") == "" || !strings.Contains(a.body, "your address")) {
+			t.Errorf("%v %s", a.header, a.body)
+		}
+	}
+	in.until("all are in the log", func() bool { return len(in.lines("request")) >= 3 })
+	why := map[any]int{}
+	for _, line := range in.lines("request") {
+		why[line["reason"]]++
+	}
+	if why["unknown_key"] != 2 || why["credentials"] != 1 || strings.Contains(in.log.String(), guess) {
+		t.Errorf("%v\n%s", why, in.log)
+	}
+}
