@@ -17,9 +17,25 @@
 // # When the status is committed
 //
 // A stream stays uncommitted while it waits, so that its status can be true,
-// until the first heartbeat is due: then it is 200, text/event-stream and a
-// comment, and whatever fails later is an error event. Everything else stays
-// uncommitted until its answer begins.
+// until the first heartbeat or status is due: then it is 200, text/event-stream
+// and what was due, and whatever fails later is an error event. Everything else
+// stays uncommitted until its answer begins.
+//
+// # What is told to who waits
+//
+// The queue says where a call stands when it comes, and every second or two while
+// somebody is shown it. That is Open WebUI in a chat that a person looks at (a
+// stream from a forwarder, with a message id and no task): it gets status events
+// with position and time. It keeps each with the chat, so there are ten at most. The
+// first comes when somebody has waited for a second, and after k of them the next one
+// not before w^(k/8) seconds, w the longest that it may wait: nine last for the whole
+// wait, and the tenth lets them vanish before anything else is written. A number that
+// was shown never rises: "it takes a little longer" is said instead. All other streams
+// get heartbeat comments, and everybody may ask at GET /v1/queue for what is their own.
+//
+// X-Request-Timeout, seconds or a duration, bounds the wait for the turn, not the
+// answer; it makes the class's max_wait shorter, never longer. Who can't be expected
+// to begin in 0.9 of it is refused at once.
 //
 // # How it ends
 //

@@ -20,7 +20,8 @@
 // sends the byte that is too much.
 //
 // Nothing hangs: the desk beats to every dispatcher; a call of which nothing was
-// heard for three beats is asked after, and, unknown twice, is published again
+// heard for three beats is asked after, which also tells where it stands; one that is
+// shown its place goes first when many are. Unknown twice, a call is published again
 // under a new id (the old one answers gone from then on). So is a call that lost
 // the beginning of its answer. While a publish is under way nobody is asked: its
 // entry may be on its way. A call whose answer has begun and which hears nothing

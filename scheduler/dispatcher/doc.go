@@ -53,7 +53,9 @@
 //
 // A worker that takes a grant says so. A beat that does not list an attempt ends
 // it only if its worker took it and has taken a later one since: refused grants,
-// and those that are still under way, are not over.
+// and those that are still under way, are not over. A request that waits again is
+// told to its proxy, with the attempt that is over: one that has its answer, or a newer
+// attempt, takes no notice.
 //
 // # Who is told to come back later
 //
