@@ -134,6 +134,9 @@ func (m *measure) byClass() []ClassRow {
 	all := map[string]*tally{}
 	var names []string
 	for _, t := range m.rows {
+		if len(t.persons) == 0 { // nobody came, and so nobody said which class they have
+			continue
+		}
 		c := all[t.class]
 		if c == nil {
 			c = &tally{}
