@@ -193,7 +193,10 @@ func (f *follower) take(ev scheduler.CallEvent) (done bool, p *scheduler.Problem
 // queued takes its place. After a grant it tells that the attempt is over and the
 // request waits again: a shutdown does not wait for it.
 func (f *follower) queued(ev *scheduler.CallEvent) {
-	f.ctx, f.x.rec.granted = f.patient, time.Time{}
+	if !f.x.rec.granted.IsZero() {
+		f.calm()
+		f.ctx, f.x.rec.granted = f.patient, time.Time{}
+	}
 	h := f.x.header()
 	if f.x.rec.status == 0 && ev.Position > 0 && h.Get("X-Fairlane-Queue-Position") == "" {
 		h.Set("X-Fairlane-Queue-Position", strconv.Itoa(ev.Position))

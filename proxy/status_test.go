@@ -207,27 +207,36 @@ func TestStatusTextsAreHot(t *testing.T) {
 func TestDrainEndsWhoWaitsAgain(t *testing.T) {
 	t.Parallel()
 	const first = "You are number 1 in the queue, about 10 s"
-	for name, steps := range map[string][]any{
-		"it waits":       {at(1, time.Second)},
-		"it waits again": {at(1, time.Second), 2 * time.Second, granted(), at(1, time.Second)},
-	} {
-		t.Run(name, func(t *testing.T) {
+	again := []any{at(1, time.Second), 2 * time.Second, granted(), 100 * time.Millisecond, at(1, time.Second)}
+	tests := []struct {
+		name   string
+		steps  []any
+		status QueueStatus
+		want   string
+	}{
+		{"it waits", again[:1], QueueStatus{OpenWebUI: true, After: time.Second}, hidden(first) + inStream(shuttingDown())},
+		{"it waits again", again, QueueStatus{OpenWebUI: true, After: time.Second}, hidden(first) + inStream(shuttingDown())},
+		{"it waits again, with heartbeats", again, QueueStatus{Heartbeat: time.Second}, ": keep-alive\n\n" + inStream(shuttingDown())},
+		{"it waits again, and the next heartbeat is far", again, QueueStatus{Heartbeat: time.Minute}, string(problemError(shuttingDown(), openai.ShapeOpenAI).Body(openai.ShapeOpenAI))},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				f := newFakes()
 				openWebUI(f)
 				call := newFakeCall()
 				f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) { return call, nil }
-				s := f.server(t, Config{QueueStatus: QueueStatus{OpenWebUI: true, After: time.Second}})
+				s := f.server(t, Config{QueueStatus: tt.status})
 				c, _ := start(t, s)
 				began := time.Now()
-				go play(call, steps...)
-				time.AfterFunc(5*time.Second, s.Drain)
+				go play(call, tt.steps...)
+				time.AfterFunc(5*time.Second+500*time.Millisecond, s.Drain)
 				body := readAll(t, post(t, c, chatPath, streamBody).Body)
-				if took := time.Since(began); took != 5*time.Second {
+				if took := time.Since(began); took != 5*time.Second+500*time.Millisecond {
 					t.Errorf("the client waited %s", took)
 				}
-				if !strings.HasSuffix(body, hidden(first)+inStream(shuttingDown())) {
+				if !strings.HasSuffix(body, tt.want) {
 					t.Errorf("got %s", body)
 				}
 				synctest.Wait()
