@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -208,10 +209,28 @@ func TestWrongUsage(t *testing.T) {
 	}
 }
 
+// journal is a log that is read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
 // TestAnInversionIsToldOnce: so many share a class that one of them is entitled to
 // less than one of a lighter class.
 func TestAnInversionIsToldOnce(t *testing.T) {
-	var log bytes.Buffer
+	var log journal
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	told := func() int { return strings.Count(log.String(), "entitled to less") }
 	inHouse(t, plan{classes: classesOf(map[string]float64{"vip": 4, "normal": 1}), gpus: map[string]int{gpuA: 1}, log: logger}, func(h *house) {
