@@ -10,6 +10,7 @@ import (
 
 	"fairlane/proxy/identity"
 	"fairlane/proxy/policy"
+	"fairlane/proxy/refusals"
 	"fairlane/scheduler"
 )
 
@@ -73,6 +74,11 @@ type Passage struct {
 	Body   []byte
 }
 
+// Refusals counts who is refused by limits and bounds of their own. It must not block.
+type Refusals interface {
+	Add(r *refusals.Refused)
+}
+
 // Deps are what the edge works with.
 type Deps struct {
 	Identifier Identifier
@@ -82,6 +88,7 @@ type Deps struct {
 	Passer     Passer
 	Lister     func(pool string) scheduler.Lister // whoever leads the pool
 	Receipts   Receipts                           // nil: nobody keeps them
+	Refusals   Refusals                           // nil: nobody counts them
 	Catalog    func() *Catalog                    // the models of now; cheap, and never nil
 	Ready      func() error                       // nil or: why not
 	// CacheKey is what the salts of own prefix caches are made with: the same in all

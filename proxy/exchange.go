@@ -123,7 +123,7 @@ func (x *exchange) identify() *scheduler.Problem {
 	id, p := x.s.deps.Identifier.Identify(x.r)
 	if id != nil {
 		x.id = id
-		x.rec.userKey, x.rec.userName, x.rec.clientIP = id.UserKey, id.Name, id.IP
+		x.rec.userKey, x.rec.userName, x.rec.email, x.rec.clientIP = id.UserKey, id.Name, id.Email, id.IP
 	}
 	if p != nil && p.Code == scheduler.CodeInvalidAPIKey {
 		x.header().Set("WWW-Authenticate", "Bearer")
@@ -191,6 +191,7 @@ func (x *exchange) end() {
 	x.s.held.release(x.held)
 	x.rec.ended = time.Now()
 	x.s.metrics.ended(&x.rec)
+	x.refused()
 	x.receive()
 	x.log()
 	if reason == http.ErrAbortHandler { //nolint:errorlint // as above

@@ -3,8 +3,10 @@ package proxy
 import (
 	"log/slog"
 	"math"
+	"net/http"
 	"time"
 
+	"fairlane/proxy/refusals"
 	"fairlane/scheduler"
 )
 
@@ -19,6 +21,7 @@ type record struct {
 	requestID, method, path     string
 	callID                      string // in the queue, and, with its attempt, at the backend; empty: it never got there
 	userKey, userName, clientIP string
+	email                       string
 	class, pool, model, backend string
 	size                        string
 	sequences, attempts         int
@@ -28,6 +31,17 @@ type record struct {
 	counted                     bool // usage is what it used
 	cost                        float64
 	problem                     *scheduler.Problem
+}
+
+// refused tells of somebody who is refused by limits and bounds of their own.
+func (x *exchange) refused() {
+	r := &x.rec
+	if x.s.deps.Refusals == nil || r.outcome != scheduler.Refused || r.problem == nil || r.problem.Code.Status() != http.StatusTooManyRequests {
+		return
+	}
+	x.s.deps.Refusals.Add(&refusals.Refused{
+		UserKey: r.userKey, UserName: r.userName, Email: r.email, Reason: string(r.problem.Reason), Limit: r.problem.Limit, Last: r.ended,
+	})
 }
 
 func millis(from, to time.Time) float64 {

@@ -8,6 +8,7 @@
 // profile, for a profile costs the process something.
 //
 //	GET /api/v1/status   what runs here: roles, pools, backends, identity findings
+//	GET /api/v1/refusals?n=20   who was refused most in the last hour, in all processes
 //	/debug/pprof/        Go's profiles, for operators
 //
 // Why requests waited is for operators, too, because it says who asked when:

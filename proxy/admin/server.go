@@ -44,6 +44,7 @@ type Config struct {
 	Status        func() Status
 	Backends      Backends // nil: they can't be changed
 	Receipts      Receipts // nil: none are kept
+	Refusals      Refusals // nil: this process has no edge
 	Logger        *slog.Logger
 }
 
@@ -96,6 +97,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/v1/status", s.status)
 	s.backendRoutes(mux)
 	s.receiptRoutes(mux)
+	s.refusalRoutes(mux)
 	mux.Handle("/debug/pprof/", s.operators(pprof.Index))
 	mux.Handle("/debug/pprof/cmdline", s.operators(pprof.Cmdline))
 	mux.Handle("/debug/pprof/profile", s.operators(pprof.Profile))

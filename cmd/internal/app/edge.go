@@ -11,6 +11,7 @@ import (
 	"fairlane/proxy"
 	"fairlane/proxy/identity"
 	"fairlane/proxy/policy"
+	"fairlane/proxy/refusals"
 	"fairlane/scheduler"
 	"fairlane/scheduler/broker"
 	"fairlane/scheduler/calls"
@@ -22,6 +23,7 @@ type edge struct {
 	desk       *calls.Desk
 	identifier *identity.Identifier
 	decider    decider
+	refusals   *refusals.Watch
 }
 
 // decider decides by the policy of now.
@@ -58,6 +60,9 @@ func (a *App) startEdge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if e.refusals, err = a.startRefusals(ctx); err != nil {
+		return err
+	}
 	cfg := a.cfg.Edge
 	if cfg.TLS, err = tlsOf(a.cfg.TLS); err != nil {
 		return err
@@ -65,7 +70,7 @@ func (a *App) startEdge(ctx context.Context) error {
 	e.server, err = proxy.New(cfg, proxy.Deps{
 		Identifier: e.identifier, Decider: &e.decider, Limiter: limiter, Queue: e.desk, Passer: passer{a.fleet},
 		Lister: a.broker.Bus().Lister,
-		Receipts: a.keeper(), Catalog: a.catalog.current, Ready: a.ready, CacheKey: cacheKey, Metrics: a.reg, Logger: a.log,
+		Receipts: a.keeper(), Refusals: e.refusals, Catalog: a.catalog.current, Ready: a.ready, CacheKey: cacheKey, Metrics: a.reg, Logger: a.log,
 	})
 	if err != nil {
 		return err

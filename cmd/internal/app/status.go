@@ -11,10 +11,14 @@ import (
 )
 
 func (a *App) startAdmin(ctx context.Context) error {
-	s, err := admin.New(admin.Config{
+	cfg := admin.Config{
 		Listen: a.cfg.Admin.Listen, MetricsListen: a.cfg.Admin.MetricsListen, Tokens: a.cfg.Admin.Tokens,
 		Gatherer: a.reg, Status: a.status, Receipts: a.finder(), Backends: a.roster, Logger: a.log,
-	})
+	}
+	if a.edge != nil {
+		cfg.Refusals = a.edge.refusals
+	}
+	s, err := admin.New(cfg)
 	if err != nil {
 		return err
 	}

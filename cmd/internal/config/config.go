@@ -102,9 +102,6 @@ type Tier struct {
 	FloorBelow float64 // share that the tiers below are left at least
 }
 
-// Alert tells somebody when something happens.
-type Alert struct{ When, To, URL string }
-
 // History is how long what happened is kept.
 type History struct {
 	Receipts, Usage, Audit time.Duration

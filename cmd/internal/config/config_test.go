@@ -168,13 +168,12 @@ func TestWarnings(t *testing.T) {
 		"policy: [{when: {user: [a, b, c]}, class: vip}, {when: {user: d}, class: standard}]\nclasses: {vip: {weight: 8}, standard: {weight: 3}}": "classes.vip.weight: ",
 		"share: [user]\npolicy: [{when: {group: interns}, class: vip, weight: 0.1}]":                                                              "classes.vip.weight: ",
 		"identity: {ldap: {url: 'ldap://l', base_dn: 'dc=x', bind_dn: 'cn=f', bind_password: sesame}}":                                            "identity.ldap.url: ",
-		"alerts: [{when: 'refusals_per_user > 50 in 1h', to: wecom, url: 'https://x/y'}]":                                                         "alerts: ",
-		"nats: {url: 'nats://n', sync: always}":                                                                                                   "nats.sync: ",
-		"pools: [{name: a, models: [m]}, {name: b, models: [n], aliases: {m: n}}]":                                                                "pools[1].aliases.m: ",
-		"history: {usage: 7d}":                  "history: ",
-		"redis: {fallback_replicas: 3}":         "redis.fallback_replicas: ",
-		"tracing: {otlp_endpoint: 'https://o'}": "tracing.otlp_endpoint: ",
-		"nats: {encryption_key: sesame}":        "nats.encryption_key: ",
+		"nats: {url: 'nats://n', sync: always}":                                    "nats.sync: ",
+		"pools: [{name: a, models: [m]}, {name: b, models: [n], aliases: {m: n}}]": "pools[1].aliases.m: ",
+		"history: {usage: 7d}":                                                     "history: ",
+		"redis: {fallback_replicas: 3}":                                            "redis.fallback_replicas: ",
+		"tracing: {otlp_endpoint: 'https://o'}":                                    "tracing.otlp_endpoint: ",
+		"nats: {encryption_key: sesame}":                                           "nats.encryption_key: ",
 	} {
 		got := parse(t, text, nil).Warnings
 		if len(got) != 1 || !strings.HasPrefix(got[0], want) || strings.Contains(got[0], "sesame") {

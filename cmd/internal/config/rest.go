@@ -1,9 +1,6 @@
 package config
 
-import (
-	"log/slog"
-	"regexp"
-)
+import "log/slog"
 
 // rest reads what people see and what is kept of what happened.
 func (c *Config) rest(s *section) {
@@ -12,29 +9,6 @@ func (c *Config) rest(s *section) {
 	s.in("history", c.history)
 	s.in("log", c.log)
 	s.in("tracing", c.tracing)
-}
-
-func (c *Config) alerts(s *section) {
-	condition := regexp.MustCompile(`^[a-z][a-z0-9_]* *(>|>=|<|<=) *[0-9]+(\.[0-9]+)?%? +in +([0-9]+[smhd])+$`)
-	items, _ := s.items("alerts")
-	c.Alerts = make([]Alert, len(items))
-	for i, item := range items {
-		a := &c.Alerts[i]
-		take(item, "when", &a.When, checked(`a condition like "refusals_per_user > 50 in 1h"`, condition.MatchString))
-		take(item, "to", &a.To, word("wecom", "feishu", "dingtalk", "slack", "webhook"))
-		target := secret() // whoever knows it may write there
-		target.want, target.parse = "a URL like https://hooks.example.com/…", webURL("").parse
-		take(item, "url", &a.URL, target)
-		item.done()
-		for _, key := range []string{"when", "to", "url"} {
-			if !item.has(key) {
-				s.fault(item.path, "%s is missing", key)
-			}
-		}
-	}
-	if len(items) > 0 {
-		s.warn("alerts", "this version sends none")
-	}
 }
 
 func (c *Config) history(s *section) {
