@@ -70,7 +70,7 @@ func BenchmarkFit(b *testing.B) {
 				}
 				h := x.Take(now, small)
 				h.FirstToken(now)
-				h.Release(now, 0, true)
+				h.Release(now, true)
 			}
 		})
 	}

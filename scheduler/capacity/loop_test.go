@@ -134,7 +134,7 @@ func (l *loop) event(e gpumodel.Event) {
 	case gpumodel.Finished:
 		l.done++
 		l.mean[r.long] += (float64(r.output) - l.mean[r.long]) / 16
-		r.Release(l.now, r.output, true)
+		r.Release(l.now, true)
 		l.b.Success(l.now)
 		delete(l.runs, e.ID)
 	case gpumodel.Preempted:

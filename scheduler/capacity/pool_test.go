@@ -35,7 +35,7 @@ func TestBackendsStaysAsItWas(t *testing.T) {
 		if want := []string{"a", "b"}[i]; b == nil || b.URL() != want {
 			t.Fatalf("%d: %v, want %s", i, b, want)
 		}
-		holds[i].Release(now, 0, true)
+		holds[i].Release(now, true)
 	}
 	if n := len(p.Backends()); n != 0 {
 		t.Fatalf("%d are left", n)
@@ -74,7 +74,7 @@ func TestObserveNonsense(t *testing.T) {
 	if b.rho != 1 || b.block != defaultBlock || b.kvTokens != mostTokens {
 		t.Fatalf("rho %v, block %d, KV %d", b.rho, b.block, b.kvTokens)
 	}
-	h.Release(now, math.MaxInt, true)
+	h.Release(now, true)
 	if err := p.audit(); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestLearnedSlotsAreBounded(t *testing.T) {
 		if _, v := p.Fit(now, Demand{}, true); v != NoSlot {
 			t.Fatal(v)
 		}
-		h.Release(now, 0, true)
+		h.Release(now, true)
 	}
 	if b.slots != mostSlots {
 		t.Fatalf("%d slots, want %d", b.slots, mostSlots)

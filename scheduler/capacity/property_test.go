@@ -136,9 +136,9 @@ func (w *world) anyBackend(t *rapid.T) *Backend {
 
 func (w *world) release(t *rapid.T) {
 	x := w.any(t)
-	x.Release(w.now, x.generated, rapid.Bool().Draw(t, "completed"))
+	x.Release(w.now, rapid.Bool().Draw(t, "completed"))
 	w.holds = slices.DeleteFunc(w.holds, func(y *booked) bool { return y == x })
-	x.Release(w.now, 0, true)
+	x.Release(w.now, true)
 	x.Progress(w.now, 1<<30)
 	x.FirstToken(w.now)
 }
@@ -258,7 +258,7 @@ func TestBooks(t *testing.T) {
 			"": w.check,
 		})
 		for _, x := range w.holds {
-			x.Release(w.now, 0, true)
+			x.Release(w.now, true)
 		}
 		w.holds = nil
 		w.check(t)
@@ -307,14 +307,14 @@ func TestBlockedHeadIsServed(t *testing.T) {
 				}
 			}
 			if len(passed) > 0 && rapid.Bool().Draw(t, "end of a small one") {
-				passed[0].Release(now, 0, true)
+				passed[0].Release(now, true)
 				passed = passed[1:]
 			}
 			now = now.Add(500 * time.Millisecond)
 			if len(rest) == 0 {
 				t.Fatalf("%v on %v although nothing is left of what ran before it, %+v", v, b, p.head)
 			}
-			rest[0].Release(now, 0, true)
+			rest[0].Release(now, true)
 			rest = rest[1:]
 		}
 	})

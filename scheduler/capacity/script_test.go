@@ -181,9 +181,9 @@ func (s *script) hold(name string, args []string) error {
 	case "paced": // so many times a progress after a while
 		return s.paced(h, args[1:])
 	case "release":
-		h.Release(s.now, 0, false)
+		h.Release(s.now, false)
 	case "complete":
-		h.Release(s.now, 0, true)
+		h.Release(s.now, true)
 		h.backend.Success(s.now)
 	}
 	return nil

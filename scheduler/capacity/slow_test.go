@@ -55,7 +55,7 @@ func TestBetaIsBounded(t *testing.T) {
 				if len(holds) == 0 {
 					t.Skip("nothing runs")
 				}
-				holds[0].Release(now, 100, true)
+				holds[0].Release(now, true)
 				holds = holds[1:]
 			},
 			"time": func(t *rapid.T) {
@@ -71,7 +71,7 @@ func TestBetaIsBounded(t *testing.T) {
 			},
 		})
 		for _, h := range holds {
-			h.Release(now, 0, false)
+			h.Release(now, false)
 		}
 		if _, v := p.Fit(now.Add(time.Hour), Demand{Input: 9000, Expected: 100}, true); v != Fits {
 			t.Fatalf("an idle backend answers %v", v)

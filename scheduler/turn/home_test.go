@@ -51,7 +51,7 @@ func TestConversationsGoHome(t *testing.T) {
 			return turn, turn.Run.Backend.URL() + " " + turn.Request.Value.(*waiting).e.User
 		}
 		end := func(x Turn) {
-			x.Run.Hold.Release(now, 10, true)
+			x.Run.Hold.Release(now, true)
 			d.Queue.Settle(x.Request, 300*fairqueue.Token)
 			d.running["std"]--
 		}

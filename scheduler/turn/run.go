@@ -48,27 +48,27 @@ func (run *Run) deliver(cost fairqueue.Cost) fairqueue.Cost {
 func (d *Decider) Settle(now time.Time, r *fairqueue.Request, run *Run, u scheduler.Usage, completed bool) fairqueue.Cost {
 	cost := d.Cost(u)
 	d.Queue.Settle(r, d.cfg.Manner.Charge(cost))
-	d.release(now, r, run, u.Output, completed)
+	d.release(now, r, run, completed)
 	return run.deliver(cost)
 }
 
 // Requeue takes a request back that no backend served: nothing is charged, and it
 // waits at its old place.
 func (d *Decider) Requeue(now time.Time, r *fairqueue.Request, run *Run) {
-	d.release(now, r, run, 0, false)
+	d.release(now, r, run, false)
 	d.Queue.Requeue(r)
 }
 
 // Remove takes a request out without any charge. run is nil if it waits.
 func (d *Decider) Remove(now time.Time, r *fairqueue.Request, run *Run) {
 	if run != nil {
-		d.release(now, r, run, 0, false)
+		d.release(now, r, run, false)
 	}
 	d.Queue.Remove(r)
 }
 
-func (d *Decider) release(now time.Time, r *fairqueue.Request, run *Run, generated int, completed bool) {
-	run.Hold.Release(now, generated, completed)
+func (d *Decider) release(now time.Time, r *fairqueue.Request, run *Run, completed bool) {
+	run.Hold.Release(now, completed)
 	if o, ok := r.Value.(Owner); ok {
 		e := o.Entry()
 		d.running[e.Class] -= max(e.Sequences, 1)
