@@ -58,8 +58,7 @@ func (h *Hold) Progress(now time.Time, generated int) {
 }
 
 // Release gives everything back. completed tells that the request was answered
-// to its end. A second Release does nothing. The tokens that all its sequences
-// generated are part of the contract; nothing asks for them yet.
+// to its end. A second Release does nothing.
 func (h *Hold) Release(now time.Time, completed bool) {
 	if h.released {
 		return
