@@ -140,19 +140,15 @@ func (b *Buckets) acquire(ctx context.Context, charges []limit.Charge) (limit.St
 
 // Look says what is left of a decision's buckets and takes nothing: a level for
 // each limit of each bucket.
-func (b *Buckets) Look(ctx context.Context, d *policy.Decision) [][]Level {
+func (b *Buckets) Look(ctx context.Context, d *policy.Decision) [][]limit.Level {
 	dr := draw(d.Buckets, Need{})
 	for i := range dr.charges {
 		dr.charges[i].Cost = 0
 	}
 	_, result := b.acquire(ctx, dr.charges)
-	out := make([][]Level, 0, len(d.Buckets))
+	out, rest := make([][]limit.Level, 0, len(d.Buckets)), result.Levels
 	for _, bucket := range d.Buckets {
-		levels := make([]Level, len(bucket.Limits))
-		for i, l := range result.Levels[:len(levels)] {
-			levels[i] = Level{Limit: l.Limit, Remaining: l.Remaining, Reset: l.Reset}
-		}
-		out, result.Levels = append(out, levels), result.Levels[len(levels):]
+		out, rest = append(out, rest[:len(bucket.Limits)]), rest[len(bucket.Limits):]
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 
+	"fairlane/cmd/internal/app"
 	"fairlane/cmd/internal/cli"
 	"fairlane/cmd/internal/config"
 	"fairlane/cmd/internal/doctor"
@@ -47,10 +48,22 @@ func (c *doctorCmd) Run(w *cli.World) error {
 			look.Backends = append(look.Backends, doctor.Backend{URL: b.URL, APIKey: b.APIKey})
 		}
 	}
+	if cfg.Redis.URL != "" {
+		look.Redis = func(ctx context.Context) error { return pingRedis(ctx, cfg.Redis) }
+	}
 	if err := consulted(&look, cfg); err != nil {
 		return err
 	}
 	return tell(w.Ctx, w.Stdout, doctor.New(look))
+}
+
+func pingRedis(ctx context.Context, cfg config.RedisConfig) error {
+	db, err := app.DialRedis(cfg)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return db.Ping(ctx).Err()
 }
 
 // consulted is who says more about people than their requests do.

@@ -43,6 +43,7 @@ type Config struct {
 	Gatherer      prometheus.Gatherer
 	Status        func() Status
 	Backends      Backends // nil: they can't be changed
+	Quotas        Quotas   // nil: this process has no edge
 	Receipts      Receipts // nil: none are kept
 	Refusals      Refusals // nil: this process has no edge
 	Logger        *slog.Logger
@@ -96,6 +97,7 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /metrics", s.metrics())
 	mux.HandleFunc("GET /api/v1/status", s.status)
 	s.backendRoutes(mux)
+	s.quotaRoutes(mux)
 	s.receiptRoutes(mux)
 	s.refusalRoutes(mux)
 	mux.Handle("/debug/pprof/", s.operators(pprof.Index))

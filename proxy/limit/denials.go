@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -25,15 +26,16 @@ type denial struct {
 	at     time.Time
 	until  time.Time
 	charge []Charge
+	used   []span // in microseconds
 	result Result
 }
 
 func newDenials(now func() time.Time) *denials { return &denials{now: now, all: map[Key]denial{}} }
 
 // remember keeps a refusal under the key that refuses.
-func (d *denials) remember(charges []Charge, r *Result) {
+func (d *denials) remember(charges []Charge, r *Result, used []span) {
 	now := d.now()
-	kept := denial{at: now, until: now.Add(min(r.RetryAfter, deniedFor)), charge: append([]Charge(nil), charges...), result: *r}
+	kept := denial{at: now, until: now.Add(min(r.RetryAfter, deniedFor)), charge: slices.Clone(charges), used: used, result: *r}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.all) >= mostDenials {
@@ -83,10 +85,11 @@ func (d *denial) after(now time.Time) Result {
 	passed := now.Sub(d.at)
 	r := d.result
 	r.RetryAfter = max(time.Nanosecond, r.RetryAfter-passed)
-	r.Levels = append([]Level(nil), r.Levels...)
-	for i := range r.Levels {
-		r.Levels[i].Reset = max(0, r.Levels[i].Reset-passed)
+	used := make([]span, len(d.used))
+	for i, l := range d.charge {
+		used[i] = l.Limit.inMicros().minus(d.used[i], span{whole: passed.Microseconds()})
 	}
+	r.Levels = levels(d.charge, used)
 	return r
 }
 

@@ -14,7 +14,7 @@ import (
 // RedisConfig is how a [Redis] behaves towards its server.
 type RedisConfig struct {
 	Wait  time.Duration // for one answer; 0: 100 ms
-	Probe time.Duration // how often a server that is away is tried; 0: 500 ms
+	Probe time.Duration // how often the server is tried; 0: 500 ms
 	// Changed is called when the server goes (an error) or comes back (nil), and
 	// at first. It must not block.
 	Changed func(err error)
@@ -52,7 +52,6 @@ type Redis struct {
 
 	away        atomic.Bool
 	start, stop sync.Once
-	wake        chan struct{}
 	quit, done  chan struct{}
 }
 
@@ -62,7 +61,7 @@ func NewRedis(cfg RedisConfig, db redis.UniversalClient) *Redis {
 	_, cluster := db.(*redis.ClusterClient)
 	return &Redis{
 		cfg: cfg, db: db, script: newScript(cfg.source), cluster: cluster, denied: newDenials(time.Now),
-		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		quit: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
@@ -75,7 +74,7 @@ func (r *Redis) Acquire(ctx context.Context, charges []Charge) (Result, error) {
 	if res, ok := r.denied.look(charges); ok {
 		return res, nil
 	}
-	res := Result{Granted: true, Levels: make([]Level, len(charges))}
+	res, used := Result{Granted: true}, make([]span, len(charges))
 	for i := range charges {
 		if c := &charges[i]; c.Cost > c.Limit.Room() {
 			res.Granted, res.Never, res.Refused = false, true, i
@@ -94,15 +93,17 @@ func (r *Redis) Acquire(ctx context.Context, charges []Charge) (Result, error) {
 			r.undo(ctx, charges, groups[:g])
 			return Result{}, err
 		}
-		groups[g].levels(res.Levels, charges, answer)
+		groups[g].used(used, answer)
 		if by := answer[0]; by > 0 {
 			r.undo(ctx, charges, groups[:g])
 			res.Granted, res.Refused = false, groups[g].of[by-1]
 			res.RetryAfter = time.Duration(answer[1]) * time.Microsecond
-			r.denied.remember(charges, &res)
+			res.Levels = levels(charges, used)
+			r.denied.remember(charges, &res, used)
 			return res, nil
 		}
 	}
+	res.Levels = levels(charges, used)
 	if res.Granted {
 		r.denied.forget(charges)
 	}
@@ -169,10 +170,6 @@ func (r *Redis) run(ctx context.Context, way string, c *call) ([]int64, error) {
 	}
 	if r.away.CompareAndSwap(false, true) {
 		r.cfg.Changed(err)
-		select {
-		case r.wake <- struct{}{}:
-		default:
-		}
 	}
 	return nil, err
 }
@@ -191,7 +188,7 @@ func (r *Redis) ask(ctx context.Context, way string, c *call) ([]int64, error) {
 	return answer, nil
 }
 
-// Start begins to watch for a server that is away. Only the first call does.
+// Start begins to watch whether the server answers. Only the first call does.
 func (r *Redis) Start() {
 	r.start.Do(func() {
 		r.probe()
@@ -207,12 +204,7 @@ func (r *Redis) watch() {
 		select {
 		case <-r.quit:
 			return
-		case <-r.wake:
-			every.Reset(r.cfg.Probe)
-			continue
 		case <-every.C:
-		}
-		if r.away.Load() {
 			r.probe()
 		}
 	}

@@ -100,12 +100,21 @@ func (c *call) add(i int, ch *Charge, cost int64) {
 	c.args = append(c.args, l.N, sign*of.whole, sign*of.part, room.whole, room.part)
 }
 
-// levels are what the answer says of the call's charges.
-func (c *call) levels(to []Level, charges []Charge, answer []int64) {
+// used takes from the answer what has not flowed back yet, in microseconds.
+func (c *call) used(to []span, answer []int64) {
 	for j, i := range c.of {
-		to[i] = charges[i].Limit.inMicros().level(span{answer[2+2*j], answer[3+2*j]})
-		to[i].Reset = time.Duration(int64(to[i].Reset) * int64(time.Microsecond))
+		to[i] = span{answer[2+2*j], answer[3+2*j]}
 	}
+}
+
+// levels are of buckets of which so much is used, in microseconds.
+func levels(charges []Charge, used []span) []Level {
+	out := make([]Level, len(charges))
+	for i := range charges {
+		out[i] = charges[i].Limit.inMicros().level(used[i])
+		out[i].Reset = time.Duration(int64(out[i].Reset) * int64(time.Microsecond))
+	}
+	return out
 }
 
 // levelPrefix begins the names of levels in Redis.

@@ -10,6 +10,7 @@ import (
 	"fairlane/cmd/internal/config"
 	"fairlane/proxy"
 	"fairlane/proxy/identity"
+	"fairlane/proxy/limit/quota"
 	"fairlane/proxy/policy"
 	"fairlane/proxy/refusals"
 	"fairlane/scheduler"
@@ -23,15 +24,27 @@ type edge struct {
 	desk       *calls.Desk
 	identifier *identity.Identifier
 	decider    decider
+	limits     *limits
 	refusals   *refusals.Watch
 }
 
-// decider decides by the policy of now.
-type decider struct{ now atomic.Pointer[policy.Policy] }
+// decider decides by the policy and the quotas of now.
+type decider struct {
+	now    atomic.Pointer[policy.Policy]
+	quotas *quota.Book
+}
 
 // Decide implements proxy.Decider.
 func (d *decider) Decide(id *identity.Identity, q *policy.Query) (*policy.Decision, *scheduler.Problem) {
-	return d.now.Load().Decide(id, q)
+	decision, p := d.now.Load().Decide(id, q)
+	d.quotas.Apply(id, decision)
+	return decision, p
+}
+
+// byRules decides as if there were no quotas.
+func (d *decider) byRules(id *identity.Identity, q *policy.Query) *policy.Decision {
+	decision, _ := d.now.Load().Decide(id, q)
+	return decision
 }
 
 func (a *App) startEdge(ctx context.Context) error {
@@ -56,8 +69,7 @@ func (a *App) startEdge(ctx context.Context) error {
 	}
 	e.identifier.Start(ctx)
 	a.onStop(e.identifier.Stop)
-	limiter, err := a.startLimiter()
-	if err != nil {
+	if e.limits, err = a.startLimits(ctx, &e.decider); err != nil {
 		return err
 	}
 	if e.refusals, err = a.startRefusals(ctx); err != nil {
@@ -68,7 +80,7 @@ func (a *App) startEdge(ctx context.Context) error {
 		return err
 	}
 	e.server, err = proxy.New(cfg, proxy.Deps{
-		Identifier: e.identifier, Decider: &e.decider, Limiter: limiter, Queue: e.desk, Passer: passer{a.fleet},
+		Identifier: e.identifier, Decider: &e.decider, Limiter: e.limits.limiter, Queue: e.desk, Passer: passer{a.fleet},
 		Lister: a.broker.Bus().Lister,
 		Receipts: a.keeper(), Refusals: e.refusals, Catalog: a.catalog.current, Ready: a.ready, CacheKey: cacheKey, Metrics: a.reg, Logger: a.log,
 	})

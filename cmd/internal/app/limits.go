@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,32 +10,67 @@ import (
 	"fairlane/cmd/internal/config"
 	"fairlane/proxy"
 	"fairlane/proxy/limit"
+	"fairlane/proxy/limit/quota"
 )
 
-// startLimiter keeps the buckets where the configuration says.
-func (a *App) startLimiter() (*proxy.Buckets, error) {
-	store, err := a.startStore()
+// audited is the journal of what administrators change.
+const audited = "audit"
+
+// limits are the buckets of callers, and the quotas that override rules.
+type limits struct {
+	limiter *proxy.Buckets
+	quotas  quota.Service
+}
+
+// startLimits keeps buckets and quotas where the configuration says.
+func (a *App) startLimits(ctx context.Context, d *decider) (*limits, error) {
+	store, source, err := a.startStores(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return proxy.NewLimiter(proxy.LimiterConfig{Store: store, Replicas: a.cfg.Redis.FallbackReplicas, Metrics: a.reg, Logger: a.log})
+	l := &limits{}
+	l.limiter, err = proxy.NewLimiter(proxy.LimiterConfig{Store: store, Replicas: a.cfg.Redis.FallbackReplicas, Metrics: a.reg, Logger: a.log})
+	if err != nil {
+		return nil, err
+	}
+	if d.quotas, err = quota.NewBook(quota.Config{Source: source, Metrics: a.reg, Logger: a.log}); err != nil {
+		return nil, err
+	}
+	d.quotas.Start(ctx)
+	a.onStop(d.quotas.Stop)
+	journal, err := a.broker.Journal(ctx, audited, a.cfg.History.Audit)
+	if err != nil {
+		return nil, err
+	}
+	l.quotas = quota.Service{Book: d.quotas, Journal: journal, Decide: d.byRules, Look: l.limiter.Look, Logger: a.log}
+	return l, nil
 }
 
-func (a *App) startStore() (limit.Store, error) {
-	if a.cfg.Redis.URL == "" {
-		store := limit.NewMemory(limit.MemoryConfig{})
-		store.Start()
-		a.onStop(store.Stop)
-		return store, nil
+// startStores opens Redis, or what stands in for it: memory and the queue's store.
+func (a *App) startStores(ctx context.Context) (limit.Store, quota.Source, error) {
+	if a.cfg.Redis.URL != "" {
+		return a.startRedis()
 	}
+	bucket, err := a.broker.Bucket(ctx, "FL_QUOTAS")
+	if err != nil {
+		return nil, nil, err
+	}
+	a.onStop(bucket.Close)
+	store := limit.NewMemory(limit.MemoryConfig{})
+	store.Start()
+	a.onStop(store.Stop)
+	return store, quota.KV{Bucket: bucket}, nil
+}
+
+func (a *App) startRedis() (limit.Store, quota.Source, error) {
 	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlane_redis_up", Help: "1 while Redis answers, else 0."})
 	if err := a.reg.Register(up); err != nil {
-		return nil, fmt.Errorf("metrics: %w", err)
+		return nil, nil, fmt.Errorf("metrics: %w", err)
 	}
 	up.Set(1)
 	db, err := DialRedis(a.cfg.Redis)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	a.onStop(func() { _ = db.Close() }) // nothing is left to be done about it
 	store := limit.NewRedis(limit.RedisConfig{Changed: func(err error) {
@@ -45,7 +81,7 @@ func (a *App) startStore() (limit.Store, error) {
 	}}, db)
 	store.Start()
 	a.onStop(store.Stop)
-	return store, nil
+	return store, quota.Redis{DB: db}, nil
 }
 
 // DialRedis connects to the configured Redis.

@@ -13,10 +13,10 @@ import (
 func (a *App) startAdmin(ctx context.Context) error {
 	cfg := admin.Config{
 		Listen: a.cfg.Admin.Listen, MetricsListen: a.cfg.Admin.MetricsListen, Tokens: a.cfg.Admin.Tokens,
-		Gatherer: a.reg, Status: a.status, Receipts: a.finder(), Backends: a.roster, Logger: a.log,
+		Gatherer: a.reg, Status: a.status, Backends: a.roster, Receipts: a.finder(), Logger: a.log,
 	}
 	if a.edge != nil {
-		cfg.Refusals = a.edge.refusals
+		cfg.Quotas, cfg.Refusals = &a.edge.limits.quotas, a.edge.refusals
 	}
 	s, err := admin.New(cfg)
 	if err != nil {

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"fairlane/cmd/internal/cli"
+	"fairlane/proxy/admin"
+	"fairlane/proxy/limit/quota"
+)
+
+type quotaCmd struct {
+	Get   quotaGetCmd   `cmd:"" help:"Print what is in force for somebody, where it comes from, and how much is left."`
+	Set   quotaSetCmd   `cmd:"" help:"Set limits that beat every rule, within a second, until they are unset."`
+	Boost quotaBoostCmd `cmd:"" help:"Set limits for a time."`
+	Unset quotaUnsetCmd `cmd:"" help:"Let the rules hold again."`
+	List  quotaListCmd  `cmd:"" help:"Print all limits that are set."`
+	Audit quotaAuditCmd `cmd:"" help:"Print who changed what, the newest last."`
+}
+
+// subject names whom limits are for.
+type subject struct {
+	Who  string `arg:"" help:"An id or an email, key:ID, group:NAME or role:NAME."`
+	Size string `enum:",light,medium,heavy" default:"" help:"Only for the requests of one size: light, medium or heavy."`
+}
+
+// name is the override's.
+func (s subject) name() string {
+	name := s.Who
+	if !strings.Contains(name, ":") {
+		name = quota.User + ":" + name
+	}
+	if s.Size != "" {
+		name += ":" + s.Size
+	}
+	return name
+}
+
+type quotaGetCmd struct {
+	adminPort
+
+	Who string `arg:"" help:"An id or an email, or key:ID."`
+}
+
+// Run prints what is in force.
+func (c *quotaGetCmd) Run(w *cli.World) error {
+	var q quota.InForce
+	if err := c.read(w, "/api/v1/quotas?of="+url.QueryEscape(c.Who), &q); err != nil {
+		return err
+	}
+	fmt.Fprintf(w.Stdout, "%s", q.UserKey)
+	if q.Name != "" && !strings.HasSuffix(q.UserKey, ":"+q.Name) {
+		fmt.Fprintf(w.Stdout, " (%s)", q.Name)
+	}
+	if len(q.Roles) > 0 {
+		fmt.Fprintf(w.Stdout, ", roles %s", strings.Join(q.Roles, ", "))
+	}
+	if len(q.Groups) > 0 {
+		fmt.Fprintf(w.Stdout, ", groups %s", strings.Join(q.Groups, ", "))
+	}
+	fmt.Fprintln(w.Stdout)
+	if !q.Known {
+		fmt.Fprintln(w.Stdout, "Not seen lately: what rules give to roles and groups is not known here.")
+	}
+	if len(q.Buckets) == 0 {
+		fmt.Fprintln(w.Stdout, "No limit is in force.")
+		return nil
+	}
+	return table(w.Stdout, "OF\tLIMIT\tLEFT\tFULL IN\tFROM", func(t io.Writer) {
+		for _, b := range q.Buckets {
+			for _, l := range b.Levels {
+				reset := time.Duration(l.ResetSeconds * float64(time.Second)).Round(time.Second)
+				fmt.Fprintf(t, "%s\t%s\t%d of %d\t%v\t%s\n", b.Of, l.Limit, l.Remaining, l.Most, reset, b.From)
+			}
+		}
+	})
+}
+
+type quotaSetCmd struct {
+	adminPort
+	subject
+
+	Limits string `arg:"" help:"As in 200/minute, or 5/second; 100/hour burst 20."`
+}
+
+// Run sets limits.
+func (c *quotaSetCmd) Run(w *cli.World) error {
+	if _, err := c.call(w, http.MethodPut, "/api/v1/quotas", admin.QuotaOrder{Name: c.name(), Limits: c.Limits}); err != nil {
+		return err
+	}
+	fmt.Fprintf(w.Stdout, "%s may send %s from now on, in every process within a second.\n", c.name(), c.Limits)
+	return nil
+}
+
+type quotaBoostCmd struct {
+	adminPort
+	subject
+
+	Limits string        `arg:"" help:"As in 200/minute."`
+	For    time.Duration `arg:"" help:"As in 30m or 2h."`
+}
+
+// Run sets limits that end.
+func (c *quotaBoostCmd) Run(w *cli.World) error {
+	if _, err := c.call(w, http.MethodPut, "/api/v1/quotas", admin.QuotaOrder{Name: c.name(), Limits: c.Limits, For: c.For.String()}); err != nil {
+		return err
+	}
+	fmt.Fprintf(w.Stdout, "%s may send %s for %v.\n", c.name(), c.Limits, c.For)
+	return nil
+}
+
+type quotaUnsetCmd struct {
+	adminPort
+	subject
+}
+
+// Run deletes limits.
+func (c *quotaUnsetCmd) Run(w *cli.World) error {
+	if _, err := c.call(w, http.MethodDelete, "/api/v1/quotas?name="+url.QueryEscape(c.name()), nil); err != nil {
+		return err
+	}
+	fmt.Fprintf(w.Stdout, "%s has what the rules say again.\n", c.name())
+	return nil
+}
+
+type quotaListCmd struct{ adminPort }
+
+// Run prints all overrides.
+func (c *quotaListCmd) Run(w *cli.World) error {
+	var all []quota.Override
+	if err := c.read(w, "/api/v1/quotas", &all); err != nil {
+		return err
+	}
+	return table(w.Stdout, "WHO\tLIMITS\tUNTIL\t", func(t io.Writer) {
+		for _, o := range all {
+			until, wrong := "", ""
+			if !o.Until.IsZero() {
+				until = o.Until.Local().Format(time.DateTime)
+			}
+			if o.Error != "" {
+				wrong = "kept out: " + o.Error
+				if o.Held != "" {
+					wrong += "; held: " + o.Held
+				}
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", o.Name, o.Limits, until, wrong)
+		}
+	})
+}
+
+type quotaAuditCmd struct {
+	adminPort
+
+	Last int `default:"100" help:"How many changes."`
+}
+
+// Run prints the audit log.
+func (c *quotaAuditCmd) Run(w *cli.World) error {
+	var all []quota.Change
+	if err := c.read(w, "/api/v1/audit?last="+strconv.Itoa(c.Last), &all); err != nil {
+		return err
+	}
+	return table(w.Stdout, "WHEN\tWHO\tWHAT\tOLD\tNEW\tUNTIL", func(t io.Writer) {
+		for i := len(all) - 1; i >= 0; i-- {
+			o, until := all[i], ""
+			if !o.Until.IsZero() {
+				until = o.Until.Local().Format(time.DateTime)
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%q\t%q\t%s\n", o.At.Local().Format(time.DateTime), o.Who, o.What, o.Old, o.New, until)
+		}
+	})
+}
+
+// read asks the admin port and reads its answer into out.
+func (p adminPort) read(w *cli.World, path string, out any) error {
+	b, err := p.call(w, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return fmt.Errorf("the admin port answers something else, see --admin: %w", err)
+	}
+	return nil
+}
+
+// table prints rows under a head.
+func table(out io.Writer, head string, rows func(io.Writer)) error {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, head)
+	rows(t)
+	return t.Flush()
+}

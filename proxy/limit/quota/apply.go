@@ -1,0 +1,124 @@
+package quota
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"fairlane/proxy/identity"
+	"fairlane/proxy/limit"
+	"fairlane/proxy/policy"
+)
+
+// scope is of buckets that no rule has.
+const scope = "quota"
+
+// Applied are the overrides that a decision has; empty: none.
+type Applied struct {
+	Requests, Size string // their names
+}
+
+// Apply puts the caller's overrides into a decision.
+func (b *Book) Apply(id *identity.Identity, d *policy.Decision) Applied {
+	if id.Nobody {
+		return Applied{}
+	}
+	b.callers.note(id)
+	return b.apply(id, d)
+}
+
+func (b *Book) apply(id *identity.Identity, d *policy.Decision) Applied {
+	all := *b.now.Load()
+	if len(all) == 0 {
+		return Applied{}
+	}
+	var applied Applied
+	if o := pick(all, id); o != nil && replace(d, policy.Requests, id.UserKey, o) {
+		applied.Requests = o.name.String()
+	}
+	if d.Size == "" {
+		return applied
+	}
+	if o := pickUser(all, id, d.Size); o != nil && replace(d, policy.BySize, id.UserKey, o) {
+		applied.Size = o.name.String()
+	}
+	return applied
+}
+
+// pick finds what counts for somebody's requests: user, key, group, role.
+func pick(all map[Name]*override, id *identity.Identity) *override {
+	if o := pickUser(all, id, ""); o != nil {
+		return o
+	}
+	if o := good(all[Name{Kind: Key, ID: id.KeyID}]); o != nil {
+		return o
+	}
+	if o := most(all, Group, id.Groups); o != nil {
+		return o
+	}
+	return most(all, Role, id.Roles)
+}
+
+func pickUser(all map[Name]*override, id *identity.Identity, size string) *override {
+	for _, user := range [...]string{id.ID, id.Email, strings.TrimPrefix(id.UserKey, "user:")} {
+		if o := good(all[Name{Kind: User, ID: user, Size: size}]); o != nil {
+			return o
+		}
+	}
+	return nil
+}
+
+// good is an override that has ever been readable.
+func good(o *override) *override {
+	if o == nil || len(o.limits) == 0 {
+		return nil
+	}
+	return o
+}
+
+// most is the most generous override of several.
+func most(all map[Name]*override, kind string, ids []string) *override {
+	var best *override
+	for _, id := range ids {
+		if o := good(all[Name{Kind: kind, ID: id}]); o != nil && (best == nil || slower(best.limits, o.limits)) {
+			best = o
+		}
+	}
+	return best
+}
+
+// slower tells whether a lets less through than b, by the tightest limit of each.
+func slower(a, b []limit.Limit) bool { return rate(a) < rate(b) }
+
+// rate is the smallest N/period, per second.
+func rate(limits []limit.Limit) float64 {
+	least := -1.0
+	for _, l := range limits {
+		if r := float64(l.N) / (float64(l.Period) / float64(time.Second)); least < 0 || r < least {
+			least = r
+		}
+	}
+	return least
+}
+
+// replace gives a bucket of the decision other limits, or makes it one.
+func replace(d *policy.Decision, kind policy.BucketKind, owner string, o *override) bool {
+	i := slices.IndexFunc(d.Buckets, func(b policy.Bucket) bool { return b.Kind == kind })
+	waits := d.Size != "" // somebody waits for the answer
+	switch {
+	case i < 0:
+		d.Buckets = append(d.Buckets, policy.Bucket{Kind: kind, Scope: scope + " " + d.Task + " " + sizeOf(kind, d), Owner: owner, Limits: o.limits, Text: o.said})
+	case waits || slower(o.limits, d.Buckets[i].Limits):
+		d.Buckets[i].Owner, d.Buckets[i].Limits, d.Buckets[i].Text = owner, o.limits, o.said
+	default:
+		return false
+	}
+	return true
+}
+
+func sizeOf(kind policy.BucketKind, d *policy.Decision) string {
+	if kind == policy.BySize {
+		return d.Size
+	}
+	return ""
+}

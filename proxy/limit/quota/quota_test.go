@@ -1,0 +1,396 @@
+package quota
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"fairlane/proxy/identity"
+	"fairlane/proxy/limit"
+	"fairlane/proxy/limit/redistest"
+	"fairlane/proxy/policy"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bucket is a Bucket in memory.
+type bucket struct {
+	mu  sync.Mutex
+	all map[string][]byte
+}
+
+func (b *bucket) All() map[string][]byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.all)
+}
+
+func (b *bucket) Put(_ context.Context, name string, v []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.all[name] = v
+	return nil
+}
+
+func (b *bucket) Delete(_ context.Context, name string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.all, name)
+	return nil
+}
+
+// journal is a Journal in memory.
+type journal struct{ all [][]byte }
+
+func (j *journal) Append(_ context.Context, b []byte) error {
+	j.all = append([][]byte{b}, j.all...)
+	return nil
+}
+
+func (j *journal) Last(_ context.Context, n int) ([][]byte, error) {
+	return j.all[:min(n, len(j.all))], nil
+}
+
+// source is one that can fail, and that notes what it is asked.
+type source struct {
+	Source
+	mu    sync.Mutex
+	err   error
+	asked []string
+	lists int
+}
+
+func (s *source) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+func (s *source) Read(ctx context.Context, names []string) (map[string]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = names
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.Source.Read(ctx, names)
+}
+
+func (s *source) List(ctx context.Context) (map[string]Value, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lists++
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.Source.List(ctx)
+}
+
+func newBook(t *testing.T, s Source, log *bytes.Buffer) *Book {
+	t.Helper()
+	logger := slog.New(slog.DiscardHandler)
+	if log != nil {
+		logger = slog.New(slog.NewJSONHandler(log, nil))
+	}
+	b, err := NewBook(Config{Source: s, Metrics: prometheus.NewRegistry(), Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// with is a book that has read overrides.
+func with(t *testing.T, all map[string]string) *Book {
+	t.Helper()
+	k := &bucket{all: map[string][]byte{}}
+	for name, text := range all {
+		k.all[Prefix+name] = []byte(text) // as somebody writes it by hand
+	}
+	b := newBook(t, KV{Bucket: k}, nil)
+	b.refresh(t.Context())
+	return b
+}
+
+func limits(t *testing.T, text string) []limit.Limit {
+	t.Helper()
+	l, err := limit.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestNames(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]Name{
+		"user:alice":                    {User, "alice", ""},
+		"rate_limit:user:a@example.com": {User, "a@example.com", ""},
+		"user:alice:heavy":              {User, "alice", "heavy"},
+		"user:urn:person:1":             {User, "urn:person:1", ""},
+		"user:heavy":                    {User, "heavy", ""},
+		"group:R&D":                     {Group, "R&D", ""},
+		"group:cn=a,dc=b:heavy":         {Group, "cn=a,dc=b:heavy", ""},
+		"key:ci":                        {Key, "ci", ""},
+		"rate_limit:role:vip":           {Role, "vip", ""},
+	} {
+		got, err := ParseName(text)
+		if err != nil || got != want {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+		if again, err := ParseName(got.String()); err != nil || again != got {
+			t.Errorf("%s: %s is read as %+v", text, got, again)
+		}
+	}
+	for _, text := range []string{"", "alice", "user:", "ip:1.2.3.4", ":x", "rate_limit:"} {
+		if _, err := ParseName(text); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// TestWhoseCounts goes down the order.
+func TestWhoseCounts(t *testing.T) {
+	t.Parallel()
+	all := map[string]string{
+		"user:alice": "1/minute", "user:bob@example.com": "2/minute", "key:ci": "3/minute",
+		"group:slow": "100/second; 1/hour", "group:fast": "4/minute", "group:bad": "4/week",
+		"role:user": "5/minute", "role:admin": "6/minute", "user:alice:heavy": "1/hour", "user:dora": "",
+	}
+	b := with(t, all)
+	for name, tt := range map[string]struct {
+		id   identity.Identity
+		want string
+	}{
+		"user":                {identity.Identity{ID: "alice", UserKey: "user:alice", KeyID: "ci", Roles: []string{"user"}}, "rate_limit:user:alice"},
+		"email":               {identity.Identity{ID: "b", Email: "bob@example.com", UserKey: "user:bob@example.com", KeyID: "ci"}, "rate_limit:user:bob@example.com"},
+		"key":                 {identity.Identity{UserKey: "key:ci", KeyID: "ci", Groups: []string{"fast"}}, "rate_limit:key:ci"},
+		"the largest group":   {identity.Identity{ID: "c", UserKey: "user:c", Groups: []string{"slow", "fast", "bad"}, Roles: []string{"user"}}, "rate_limit:group:fast"},
+		"the largest role":    {identity.Identity{ID: "c", UserKey: "user:c", Groups: []string{"bad"}, Roles: []string{"user", "admin"}}, "rate_limit:role:admin"},
+		"nothing at all":      {identity.Identity{ID: "dora", UserKey: "user:dora"}, ""},
+		"nobody":              {identity.Identity{KeyID: "ci", Nobody: true}, ""},
+		"an address":          {identity.Identity{UserKey: "ip:1.2.3.4", Anonymous: true}, ""},
+		"somebody called key": {identity.Identity{ID: "ci", UserKey: "user:ci"}, ""},
+	} {
+		d := &policy.Decision{Size: policy.SizeLight}
+		if got := b.Apply(&tt.id, d).Requests; got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+		if (tt.want != "") != (len(d.Buckets) == 1) {
+			t.Errorf("%s: %+v", name, d.Buckets)
+		}
+	}
+}
+
+func TestWhatIsReplaced(t *testing.T) {
+	t.Parallel()
+	b := with(t, map[string]string{"user:alice": "50/minute", "user:alice:heavy": "1/hour"})
+	alice := &identity.Identity{ID: "alice", UserKey: "user:alice"}
+	requests := func(owner, text string) policy.Bucket {
+		return policy.Bucket{Kind: policy.Requests, Scope: "requests/x", Owner: owner, Limits: limits(t, text), Text: text}
+	}
+	heavy := policy.Bucket{Kind: policy.BySize, Scope: "heavy", Owner: "user:alice", Limits: limits(t, "3/minute"), Text: "3/minute"}
+	tokens := policy.Bucket{Kind: policy.Tokens, Scope: "tokens", Owner: "user:alice", Limits: limits(t, "9/minute"), Text: "9/minute"}
+	changed := func(b policy.Bucket, text string) policy.Bucket {
+		b.Owner, b.Limits, b.Text = "user:alice", limits(t, text), text
+		return b
+	}
+	for name, tt := range map[string]struct {
+		size     string
+		in, want []policy.Bucket
+	}{
+		"a question":            {"light", []policy.Bucket{requests("user:alice", "30/minute"), tokens}, []policy.Bucket{requests("user:alice", "50/minute"), tokens}},
+		"of all":                {"light", []policy.Bucket{requests("", "30/minute")}, []policy.Bucket{requests("user:alice", "50/minute")}},
+		"a heavy one":           {"heavy", []policy.Bucket{requests("user:alice", "30/minute"), heavy}, []policy.Bucket{requests("user:alice", "50/minute"), changed(heavy, "1/hour")}},
+		"embeddings stay":       {"", []policy.Bucket{requests("user:alice", "600/minute")}, []policy.Bucket{requests("user:alice", "50/minute")}},
+		"and are never lowered": {"", []policy.Bucket{requests("user:alice", "20/minute")}, []policy.Bucket{requests("user:alice", "20/minute")}},
+	} {
+		d := &policy.Decision{Size: tt.size, Buckets: tt.in}
+		b.Apply(alice, d)
+		if diff := cmp.Diff(tt.want, d.Buckets); diff != "" {
+			t.Errorf("%s: -want +got\n%s", name, diff)
+		}
+	}
+	d := &policy.Decision{Size: "heavy"}
+	b.Apply(alice, d)
+	if len(d.Buckets) != 2 || d.Buckets[0].Owner != "user:alice" || d.Buckets[0].Scope == d.Buckets[1].Scope {
+		t.Errorf("where no rule has a limit: %+v", d.Buckets)
+	}
+}
+
+// TestBookFollows what is set, in a second, also a bad text and a source that is
+// away.
+func TestBookFollows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		kv := KV{Bucket: &bucket{all: map[string][]byte{}}}
+		src := &source{Source: kv}
+		log := &bytes.Buffer{}
+		b := newBook(t, src, log)
+		b.Start(t.Context())
+		b.Start(t.Context())
+		defer b.Stop()
+		alice := &identity.Identity{ID: "alice", UserKey: "user:alice"}
+		holds := func(want string) {
+			t.Helper()
+			<-time.After(501 * time.Millisecond)
+			synctest.Wait()
+			d := &policy.Decision{Size: "light"}
+			b.Apply(alice, d)
+			got := ""
+			if len(d.Buckets) == 1 {
+				got = d.Buckets[0].Text
+			}
+			if got != want {
+				t.Fatalf("%q holds, want %q", got, want)
+			}
+		}
+		set := func(text string, lasts time.Duration) {
+			t.Helper()
+			v := Value{Text: text}
+			if lasts > 0 {
+				v.Until = time.Now().Add(lasts)
+			}
+			if err := kv.Write(t.Context(), "rate_limit:user:alice", v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		holds("")
+		set("5/minute", 0)
+		holds("5/minute")
+		set("5/week", 0)
+		holds("5/minute")
+		holds("5/minute")
+		m := &dto.Metric{}
+		if err := b.invalid.Write(m); err != nil || m.GetCounter().GetValue() != 1 {
+			t.Errorf("%v are counted as invalid, %v", m, err)
+		}
+		src.fail(errors.New("away"))
+		set("6/minute", 0)
+		holds("5/minute")
+		holds("5/minute")
+		src.fail(nil)
+		holds("6/minute")
+		set("7/minute", 3*time.Second)
+		holds("7/minute")
+		<-time.After(3 * time.Second)
+		holds("")
+		set("8/minute", 0)
+		holds("8/minute")
+		set("", 0)
+		holds("")
+		if n := strings.Count(log.String(), "the quotas can't be read"); n != 1 {
+			t.Errorf("it is said %d times that the source is away", n)
+		}
+		src.mu.Lock()
+		lists := src.lists
+		src.mu.Unlock()
+		<-time.After(time.Minute)
+		synctest.Wait()
+		src.mu.Lock()
+		defer src.mu.Unlock()
+		if src.lists < lists+1 || src.lists > lists+3 {
+			t.Errorf("everything was read %d times in a minute", src.lists-lists)
+		}
+	})
+}
+
+// TestBookAsksForWhoCame lately, and for nobody else.
+func TestBookAsksForWhoCame(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		src := &source{Source: KV{Bucket: &bucket{all: map[string][]byte{}}}}
+		b := newBook(t, src, nil)
+		b.refresh(t.Context())
+		b.Apply(&identity.Identity{ID: "a", Email: "a@example.com", UserKey: "user:a@example.com", KeyID: "ui", Groups: []string{"g"}, Roles: []string{"r"}}, &policy.Decision{})
+		b.refresh(t.Context())
+		if len(src.asked) != 2*4+3 {
+			t.Errorf("asked for %q", src.asked)
+		}
+		<-time.After(2 * time.Minute)
+		b.refresh(t.Context()) // of everything
+		b.refresh(t.Context())
+		if len(src.asked) != 0 {
+			t.Errorf("asked for %q", src.asked)
+		}
+		b.callers.most = 2000
+		for i := range 3000 {
+			b.Apply(&identity.Identity{ID: strconv.Itoa(i), UserKey: "user:" + strconv.Itoa(i)}, &policy.Decision{})
+		}
+		if n := len(b.callers.all); n > 2000 {
+			t.Errorf("%d callers are remembered", n)
+		}
+		src.asked = nil
+		b.refresh(t.Context())
+		if src.asked != nil {
+			t.Error("that many names are not asked for one by one")
+		}
+	})
+}
+
+// TestRedisIsASource for what redis-cli writes.
+func TestRedisIsASource(t *testing.T) {
+	t.Parallel()
+	real := redistest.Start(t)
+	for name, addr := range map[string]string{"miniredis": miniredis.RunT(t).Addr(), "redis": real.Addr} {
+		t.Run(name, func(t *testing.T) {
+			db := redis.NewClient(&redis.Options{Addr: addr})
+			t.Cleanup(func() { _ = db.Close() })
+			r, ctx := Redis{DB: db}, t.Context()
+			if got, err := r.List(ctx); err != nil || len(got) != 0 {
+				t.Errorf("%v, %v", got, err)
+			}
+			db.Set(ctx, "rate_limit:user:alice", "2/minute", 0)
+			db.Set(ctx, "other", "x", 0)
+			db.HSet(ctx, "rate_limit:user:hash", "a", "b")
+			for i := range 1200 {
+				db.Set(ctx, "rate_limit:group:g"+strconv.Itoa(i), "3/minute", 0)
+			}
+			if err := r.Write(ctx, "rate_limit:user:bob", Value{Text: "9/minute", Until: time.Now().Add(time.Hour)}); err != nil {
+				t.Fatal(err)
+			}
+			all, err := r.List(ctx)
+			if err != nil || len(all) != 1202 || all["rate_limit:user:alice"] != (Value{Text: "2/minute"}) {
+				t.Errorf("%d of them, %v", len(all), err)
+			}
+			if left := time.Until(all["rate_limit:user:bob"].Until); left < 50*time.Minute || left > time.Hour {
+				t.Errorf("%v are left", left)
+			}
+			some, err := r.Read(ctx, []string{"rate_limit:user:alice", "rate_limit:user:nobody"})
+			if diff := cmp.Diff(map[string]string{"rate_limit:user:alice": "2/minute"}, some); diff != "" || err != nil {
+				t.Error(diff, err)
+			}
+			if err := r.Write(ctx, "rate_limit:user:alice", Value{}); err != nil || db.Exists(ctx, "rate_limit:user:alice").Val() != 0 {
+				t.Error("it is not deleted")
+			}
+		})
+	}
+}
+
+func BenchmarkApply(b *testing.B) {
+	book, err := NewBook(Config{Source: KV{Bucket: &bucket{all: map[string][]byte{"rate_limit:role:vip": []byte("9/minute")}}}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	book.refresh(b.Context())
+	id := &identity.Identity{ID: "alice", Email: "alice@example.com", UserKey: "user:alice@example.com", KeyID: "ui", Groups: []string{"a", "b"}, Roles: []string{"user"}}
+	d := &policy.Decision{Size: "light"}
+	b.ReportAllocs()
+	for b.Loop() {
+		book.Apply(id, d)
+	}
+}
