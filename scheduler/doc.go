@@ -30,6 +30,8 @@
 //     is pure and lives in turn, which joins fairqueue (who is next) and capacity
 //     (what fits) with what was learned, and which the simulator asks too.
 //   - [fairlane/scheduler/worker] runs attempts against [fairlane/scheduler/vllm].
+//   - [fairlane/scheduler/history] keeps why each request waited, and
+//     [fairlane/scheduler/arrivals] who asked when, for a simulator.
 //   - [fairlane/scheduler/gpumodel] is how long a step of an engine takes; the
 //     emulator and the simulator share it.
 //

@@ -65,7 +65,9 @@ func TestWhyARequestWaits(t *testing.T) {
 	in.ready()
 	var wg sync.WaitGroup
 	ask(in, &wg, "first", "ann")
-	in.until("the first runs", func() bool { return len(in.receipts("id=first")) == 1 && len(in.receipts("id=first")[0].Queue.Attempts) == 1 })
+	in.until("the first runs", func() bool {
+		return len(in.receipts("id=first")) == 1 && len(in.receipts("id=first")[0].Queue.Attempts) == 1
+	})
 	ask(in, &wg, "second", "bob")
 	in.until("the second waits", func() bool {
 		found := in.receipts("user=bob@example.com")

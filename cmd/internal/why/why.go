@@ -41,10 +41,11 @@ func (t *teller) head() string {
 		s += " <" + t.e.Email + ">"
 	}
 	s += ", " + t.r.At.In(t.loc).Format("2 Jan 2006 15:04:05")
-	for _, part := range []string{t.e.Model, t.e.Task} {
-		if part != "" && part != "none" {
-			s += ", " + part
-		}
+	if t.e.Model != "" && t.e.Model != "none" {
+		s += ", " + t.e.Model
+	}
+	if t.e.Task != "" {
+		s += ", " + t.e.Task
 	}
 	return s
 }
@@ -122,7 +123,7 @@ func (t *teller) completed() string {
 		s += fmt.Sprintf(", the answer began %s after it was asked", words(ms(t.e.TTFTMS)))
 	}
 	if t.e.DurationMS > 0 {
-		s += fmt.Sprintf(" and was whole after %s", words(ms(t.e.DurationMS)))
+		s += " and was whole after " + words(ms(t.e.DurationMS))
 	}
 	return s + "."
 }
