@@ -9,6 +9,9 @@
 //
 //	GET /api/v1/status   what runs here: roles, pools, backends, identity findings
 //	GET /api/v1/refusals?n=20   who was refused most in the last hour, in all processes
+//	GET /api/v1/quotas   limits that are set for single callers; with ?of= what is in force for one
+//	PUT, DELETE          set or unset one, for operators: {"name": "user:alice", "limits": "200/minute", "for": "2h"}
+//	GET /api/v1/audit    who changed which of them, and from what to what
 //	/debug/pprof/        Go's profiles, for operators
 //
 // Why requests waited is for operators, too, because it says who asked when:

@@ -52,39 +52,43 @@ func (s *Server) quotaRoutes(mux *http.ServeMux) {
 		v, err := q.List(r.Context())
 		s.answer(w, r, v, err)
 	})
-	mux.HandleFunc("GET /api/v1/audit", func(w http.ResponseWriter, r *http.Request) {
-		n := someChanges
-		if text := r.URL.Query().Get("last"); text != "" {
-			var err error
-			if n, err = strconv.Atoi(text); err != nil || n < 1 || n > mostChanges {
-				http.Error(w, "last is a number from 1 to "+strconv.Itoa(mostChanges), http.StatusBadRequest)
-				return
-			}
-		}
-		v, err := q.Audit(r.Context(), n)
-		s.answer(w, r, v, err)
-	})
-	mux.Handle("PUT /api/v1/quotas", s.operators(func(w http.ResponseWriter, r *http.Request) {
-		var o QuotaOrder
-		dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&o); err != nil || o.Limits == "" {
-			http.Error(w, `expected {"name": "user:alice", "limits": "200/minute", "for": "2h"}, for only of what is to end`, http.StatusBadRequest)
-			return
-		}
-		var lasts time.Duration
-		if o.For != "" {
-			var err error
-			if lasts, err = time.ParseDuration(o.For); err != nil || lasts <= 0 {
-				http.Error(w, "for is a time like 30m or 2h", http.StatusBadRequest)
-				return
-			}
-		}
-		s.answer(w, r, nil, q.Set(r.Context(), s.who(r), o.Name, o.Limits, lasts))
-	}))
+	mux.HandleFunc("GET /api/v1/audit", func(w http.ResponseWriter, r *http.Request) { s.audit(w, r, q) })
+	mux.Handle("PUT /api/v1/quotas", s.operators(func(w http.ResponseWriter, r *http.Request) { s.setQuota(w, r, q) }))
 	mux.Handle("DELETE /api/v1/quotas", s.operators(func(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, r, nil, q.Set(r.Context(), s.who(r), r.URL.Query().Get("name"), "", 0))
 	}))
+}
+
+func (s *Server) audit(w http.ResponseWriter, r *http.Request, q Quotas) {
+	n := someChanges
+	if text := r.URL.Query().Get("last"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n < 1 || n > mostChanges {
+			http.Error(w, "last is a number from 1 to "+strconv.Itoa(mostChanges), http.StatusBadRequest)
+			return
+		}
+	}
+	v, err := q.Audit(r.Context(), n)
+	s.answer(w, r, v, err)
+}
+
+func (s *Server) setQuota(w http.ResponseWriter, r *http.Request, q Quotas) {
+	var o QuotaOrder
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&o); err != nil || o.Limits == "" {
+		http.Error(w, `expected {"name": "user:alice", "limits": "200/minute", "for": "2h"}, for only of what is to end`, http.StatusBadRequest)
+		return
+	}
+	var lasts time.Duration
+	if o.For != "" {
+		var err error
+		if lasts, err = time.ParseDuration(o.For); err != nil || lasts <= 0 {
+			http.Error(w, "for is a time like 30m or 2h", http.StatusBadRequest)
+			return
+		}
+	}
+	s.answer(w, r, nil, q.Set(r.Context(), s.who(r), o.Name, o.Limits, lasts))
 }
 
 // answer writes a value as JSON, or what went wrong.

@@ -41,4 +41,18 @@
 // acquisition locks in order. Full buckets are swept out. If a flood of callers
 // fills it all the same, it forgets, of a sample, who is full soonest, and never
 // grows.
+//
+// # Redis
+//
+// [Redis] is the store of several processes. One script takes all limits of a
+// caller in one round trip, by the server's clock, in whole microseconds and the
+// same fraction; it writes only what is granted, and a key expires when its bucket
+// is full. The keys of one caller have one hash tag, so that they lie in one slot
+// of a cluster; a limit that many share is in a slot of its own, and what one slot
+// granted is given back when the other refuses.
+//
+// A refusal is remembered here for at most a second, unless the limit changes, so
+// that who knocks harder costs the server nothing. A server that does not answer
+// in 100 ms is left alone, and costs nobody time, until one of the probes, two a
+// second, finds it well again. What decides meanwhile is up to whoever asks.
 package limit

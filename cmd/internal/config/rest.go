@@ -18,8 +18,8 @@ func (c *Config) history(s *section) {
 	take(s, "audit", &c.History.Audit, duration(0))
 	take(s, "record_arrivals", &c.History.RecordArrivals, flag())
 	c.Edge.RecordAsked = c.History.RecordArrivals
-	if c.History.Usage != 30*day || c.History.Audit != 365*day {
-		s.warn(s.path, "this version keeps receipts and the recording of arrivals: usage and audit have no effect")
+	if c.History.Usage != 30*day {
+		s.warn(s.path, "this version keeps receipts, the audit and the recording of arrivals: usage has no effect")
 	}
 }
 

@@ -87,18 +87,19 @@ func NewBook(cfg Config) (*Book, error) {
 // Start reads all, and goes on reading. Only the first call does.
 func (b *Book) Start(ctx context.Context) {
 	b.start.Do(func() {
-		ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
-		b.refresh(ctx)
+		stays, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		b.cancel = cancel
+		b.refresh(stays)
 		go func() {
 			defer close(b.stopped)
 			every := time.NewTicker(b.cfg.Every)
 			defer every.Stop()
 			for {
 				select {
-				case <-ctx.Done():
+				case <-stays.Done():
 					return
 				case <-every.C:
-					b.refresh(ctx)
+					b.refresh(stays)
 				}
 			}
 		}()

@@ -54,18 +54,6 @@ func (b *bucket) Delete(_ context.Context, name string) error {
 	return nil
 }
 
-// journal is a Journal in memory.
-type journal struct{ all [][]byte }
-
-func (j *journal) Append(_ context.Context, b []byte) error {
-	j.all = append([][]byte{b}, j.all...)
-	return nil
-}
-
-func (j *journal) Last(_ context.Context, n int) ([][]byte, error) {
-	return j.all[:min(n, len(j.all))], nil
-}
-
 // source is one that can fail, and that notes what it is asked.
 type source struct {
 	Source
@@ -344,7 +332,6 @@ func TestBookAsksForWhoCame(t *testing.T) {
 
 // TestRedisIsASource for what redis-cli writes.
 func TestRedisIsASource(t *testing.T) {
-	t.Parallel()
 	real := redistest.Start(t)
 	for name, addr := range map[string]string{"miniredis": miniredis.RunT(t).Addr(), "redis": real.Addr} {
 		t.Run(name, func(t *testing.T) {

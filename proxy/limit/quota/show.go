@@ -107,6 +107,7 @@ func origin(b *policy.Bucket, d *policy.Decision, applied Applied) string {
 		key, name = "tokens", ""
 	case policy.BySize:
 		key, name = "sizes", applied.Size
+	default: // requests
 	}
 	if name != "" {
 		return name
