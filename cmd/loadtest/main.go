@@ -6,6 +6,7 @@ import "fairlane/cmd/internal/cli"
 
 type grammar struct {
 	Overtake overtakeCmd `cmd:"" help:"One person floods the server, and then a VIP asks: who waits how long?"`
+	Play     playCmd     `cmd:"" help:"Play a workload of the simulator in real time, and show what the simulator says beside it."`
 }
 
 func command() cli.Command {

@@ -2,18 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"fairlane/cmd/internal/app"
 	"fairlane/cmd/internal/cli"
 	"fairlane/loadtest/overtake"
 	"fairlane/loadtest/vllmsim"
@@ -75,36 +70,15 @@ log: {level: error}
 
 // stage starts an emulated vLLM and fairlane in front of it.
 func (c *overtakeCmd) stage(ctx context.Context, w *cli.World) (stop func(), err error) {
-	dir, err := os.MkdirTemp("", "fairlane-overtake-")
+	s, err := raise(ctx, w, vllmsim.Config{Profile: "a100", MaxNumSeqs: 8}, func(dir, backend string) string {
+		return fmt.Sprintf(scene, dir, backend)
+	})
 	if err != nil {
 		return nil, err
 	}
-	sim, err := vllmsim.New(vllmsim.Config{Profile: "a100", MaxNumSeqs: 8})
-	if err == nil {
-		err = sim.Start("127.0.0.1:0")
-	}
-	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	config := filepath.Join(dir, "fairlane.yaml")
-	text := fmt.Sprintf(scene, filepath.Join(dir, "data"), "http://"+sim.Addr())
-	fail := func(err error) (func(), error) {
-		sim.Stop()
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return fail(err)
-	}
-	a, err := app.New(app.Options{ConfigPath: config, Env: os.LookupEnv, Stdout: io.Discard, Stderr: w.Stderr})
-	if err == nil {
-		err = a.Start(ctx)
-	}
-	if err != nil {
-		return fail(err)
-	}
-	c.Base, c.Metrics = a.EdgeURL(), a.MetricsURL()
+	c.Base, c.Metrics = s.app.EdgeURL(), s.app.MetricsURL()
 	fmt.Fprintf(w.Stdout, "fairlane at %s in front of an emulated A100 with 8 slots; class vip has weight 8, standard 3.\n", c.Base)
-	return func() { a.Stop(); sim.Stop(); _ = os.RemoveAll(dir) }, nil
+	return s.stop, nil
 }
 
 // waiting reads fairlane_queue_depth, over all classes.

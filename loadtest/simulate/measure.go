@@ -170,8 +170,8 @@ func (p *person) backlogged(seconds int) bool {
 	return p.seconds > 0 && p.seconds >= seconds-seconds/100
 }
 
-// quantiles of some waits, which it sorts.
-func quantiles(x []float32) Quantiles {
+// QuantilesOf some waits in seconds, which it sorts.
+func QuantilesOf(x []float32) Quantiles {
 	if len(x) == 0 {
 		return Quantiles{}
 	}

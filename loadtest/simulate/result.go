@@ -108,7 +108,7 @@ func (p *play) result() *Result {
 // row sums a tally up and tells what the always busy had, of what they should have.
 func (m *measure) row(t *tally, ratio func(x float64)) Row {
 	row := Row{
-		Name: t.name, Class: t.class, Persons: len(t.persons), Served: t.served, Wait: quantiles(t.waits), First: quantiles(t.firsts),
+		Name: t.name, Class: t.class, Persons: len(t.persons), Served: t.served, Wait: QuantilesOf(t.waits), First: QuantilesOf(t.firsts),
 		Refused: t.refused, Expired: t.expired,
 	}
 	persons := make([]*person, 0, len(t.persons))
@@ -151,7 +151,7 @@ func (m *measure) byClass() []ClassRow {
 		c := all[name]
 		out = append(out, ClassRow{
 			Name: name, Share: c.delivered / max(m.delivered, 1), Entitled: c.entitl / max(m.delivered, 1),
-			Wait: quantiles(c.waits), First: quantiles(c.firsts),
+			Wait: QuantilesOf(c.waits), First: QuantilesOf(c.firsts),
 		})
 	}
 	return out

@@ -23,14 +23,15 @@ type want struct {
 
 // source is where requests come from: one user of a workload, or a record.
 type source struct {
-	index  int // among the sources
-	row    int // of the report
-	user   *User
-	key    string
-	rand   *rand.Rand
-	person *person // nil with once: each is somebody new
-	count  int     // requests so far
-	prefix uint64
+	index   int // among the sources
+	row     int // of the report
+	bounded bool
+	user    *User
+	key     string
+	rand    *rand.Rand
+	person  *person // nil with once: each is somebody new
+	count   int     // requests so far
+	prefix  uint64
 
 	record []arrivals.Arrival
 }
@@ -44,7 +45,7 @@ func newSources(w *Workload) []*source {
 			if u.Count > 1 {
 				key = fmt.Sprintf("%s-%d", u.Name, n+1)
 			}
-			out = append(out, &source{index: len(out), row: i, user: u, key: key, prefix: hashOf(u.Name), rand: rand.New(rand.NewPCG(w.Seed, hashOf(key)))})
+			out = append(out, &source{index: len(out), row: i, bounded: w.Bounded, user: u, key: key, prefix: hashOf(u.Name), rand: rand.New(rand.NewPCG(w.Seed, hashOf(key)))})
 		}
 	}
 	if len(w.Recorded) > 0 {
@@ -71,7 +72,10 @@ func (s *source) draw() want {
 	if u.Cached != nil {
 		w.cached, w.prefix = min(u.Cached.tokens(s.rand), w.input-1), s.prefix
 	}
-	if w.maxTokens > 0 {
+	switch {
+	case s.bounded:
+		w.maxTokens = w.output
+	case w.maxTokens > 0:
 		w.output = min(w.output, w.maxTokens)
 	}
 	w.input *= w.sequences

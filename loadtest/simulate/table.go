@@ -97,10 +97,14 @@ func (r *Report) shares(t *grid) {
 	t.part("share / entitled", r.titles())
 	for _, name := range r.users() {
 		t.row(name, r.each(func(x *Result) string {
-			if row := x.user(name); row != nil {
+			switch row := x.user(name); {
+			case row == nil:
+				return "-"
+			case row.Entitled == 0 && row.Share > 0: // seen from outside
+				return percent(row.Share)
+			default:
 				return percent(row.Share) + " / " + percent(row.Entitled)
 			}
-			return "-"
 		})...)
 	}
 }

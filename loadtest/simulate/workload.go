@@ -21,6 +21,7 @@ type Workload struct {
 	Warmup   time.Duration // at the start, not measured
 	Duration time.Duration // measured
 	Requests int           // ends the run after so many were served; 0: no bound
+	Bounded  bool          // each max_tokens is what is generated, as who plays it over HTTP has to ask
 	GPU      GPU
 	Share    []string           // without a configuration: levels of the tree
 	Classes  map[string]Class   // without a configuration
