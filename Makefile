@@ -25,6 +25,10 @@ run: ## serve on :9000, in front of VLLM_URL or of an emulated vLLM (ARGS: more 
 demo: ## show in the terminal how a VIP overtakes a flood (a minute)
 	go run ./cmd/loadtest overtake
 
+.PHONY: article
+article: ## show how a small GPU crashes without limits, and not behind fairlane (a quarter of a minute)
+	go run ./cmd/loadtest article
+
 .PHONY: test
 test: ## run the tests (PKG=./proxy/...)
 	go test $(PKG)

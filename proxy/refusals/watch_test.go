@@ -118,7 +118,7 @@ func TestOneAlertForAUserAndWindow(t *testing.T) {
 			for i := range n {
 				all[i%3].Add(refusal(user))
 			}
-			time.Sleep(2 * tellEvery)
+			<-time.After(2 * tellEvery)
 			synctest.Wait()
 		}
 		refuse("ann", 50)
@@ -139,7 +139,7 @@ func TestOneAlertForAUserAndWindow(t *testing.T) {
 		if len(top) != 1 || top[0].UserKey != "user:ann" || top[0].Refusals != 351 || top[0].Email != "ann@example.com" {
 			t.Errorf("the top is %+v", top)
 		}
-		time.Sleep(time.Hour + time.Minute)
+		<-time.After(time.Hour + time.Minute)
 		if top := all[2].Top(9); len(top) != 0 {
 			t.Errorf("an hour later the top is %+v", top)
 		}
@@ -169,12 +169,12 @@ func TestAnAlertIsRetried(t *testing.T) {
 		all := replicas(t, 1, r, Alert{Over: 0, Window: time.Hour, To: ToDingTalk})
 		start := time.Now()
 		all[0].Add(refusal("ann"))
-		time.Sleep(tellEvery + 1 + 7*time.Second)
+		<-time.After(tellEvery + 1 + 7*time.Second)
 		synctest.Wait()
 		if n := len(r.got()); n != 4 {
 			t.Fatalf("after %s it was sent %d times", time.Since(start), n)
 		}
-		time.Sleep(time.Hour - time.Minute)
+		<-time.After(time.Hour - time.Minute)
 		synctest.Wait()
 		if n := len(r.got()); n != 5 {
 			t.Errorf("it was sent %d times", n)
