@@ -56,7 +56,11 @@ type standing struct {
 // described is the standing of a user of a workload.
 func (s *Setup) described(u *User, key string) standing {
 	if s.Rules == nil {
-		return standing{class: u.Class, weight: max(u.Weight, 0), maxRunning: u.MaxRunning, group: first(u.Groups)}
+		weight := u.Weight
+		if weight <= 0 {
+			weight = 1
+		}
+		return standing{class: u.Class, weight: weight, maxRunning: u.MaxRunning, group: first(u.Groups)}
 	}
 	id := &identity.Identity{
 		UserKey: "user:" + key, ID: key, Name: key, Email: u.Email, Roles: u.Roles, Groups: u.Groups, KeyID: u.Key,

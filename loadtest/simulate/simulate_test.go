@@ -127,6 +127,16 @@ func TestWhoStaysIsServedBesideNewcomers(t *testing.T) {
 	}
 }
 
+// TestCountersKnowWeights: also of users who have none of their own.
+func TestCountersKnowWeights(t *testing.T) {
+	t.Parallel()
+	w := load(t, "mixed-day")
+	w.Duration = 30 * time.Minute
+	if r := run(t, w, VTC); r.class("vip").Wait.P50 > 1 || r.class("vip").Wait.P50 > r.class("standard").Wait.P50 {
+		t.Errorf("a VIP waits %v, others %v", r.class("vip").Wait, r.class("standard").Wait)
+	}
+}
+
 // TestTheSameSeedGivesTheSame, and another one something else.
 func TestTheSameSeedGivesTheSame(t *testing.T) {
 	t.Parallel()
