@@ -159,7 +159,7 @@ func (r *receipts) starts(it *item, a *attempt) {
 	t.tookOver = t.tookOver || a.Adopted
 	in := a.Input
 	t.expected = scheduler.Expectation{Input: in.Tokens, Cached: in.Cached, Output: in.Sequences * in.Expected}
-	t.attempts = append(t.attempts, scheduler.AttemptReceipt{Backend: hostOf(a.Backend.URL()), At: a.At, Charged: tokens(it.req.Charged())})
+	t.attempts = append(t.attempts, scheduler.AttemptReceipt{Backend: a.Backend.URL(), At: a.At, Charged: tokens(it.req.Charged())})
 }
 
 // stops notes how an attempt ended. What is told first counts.
@@ -218,6 +218,9 @@ func (r *receipts) half(it *item, now time.Time) *scheduler.Receipt {
 	e, t := it.entry, it.trail
 	q := &scheduler.QueueReceipt{
 		TookOver: t.tookOver, Expected: t.expected, Attempts: slices.Clone(t.attempts), Settled: t.settled, Usage: t.usage,
+	}
+	for i := range q.Attempts { // not when it starts, for which somebody waits
+		q.Attempts[i].Backend = hostOf(q.Attempts[i].Backend)
 	}
 	if t.arrived != nil {
 		q.Arrived = *t.arrived
