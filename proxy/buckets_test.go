@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"fairlane/proxy/identity"
 	"fairlane/proxy/limit"
@@ -494,5 +495,32 @@ func TestTheLongestRequestFitsIntoABucketOfTokens(t *testing.T) {
 	d = buckets(t, policy.Tokens, ann, "1/year")
 	if a := take(t, l, d, Need{InputTokens: 5, Longest: 1 << 20}); a.Tokens.Limit != 1 {
 		t.Errorf("a bucket that never fills is %+v", a.Tokens)
+	}
+}
+
+// TestAReplicaGrantsItsPart while the store is away, and corrects only that.
+func TestAReplicaGrantsItsPart(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	l, err := NewLimiter(LimiterConfig{
+		Store: &flaky{err: errors.New("connection refused")}, Replicas: 3, Metrics: reg, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := buckets(t, policy.Requests, ann, "9/hour", policy.Tokens, ann, "300/hour")
+	a := take(t, l, d, Need{InputTokens: 250}) // all of the part, not never
+	if a.Tokens.Remaining != 0 || a.Tokens.Limit != 100 || a.Requests.Remaining != 2 {
+		t.Errorf("%+v %+v", a.Tokens, a.Requests)
+	}
+	a.Settle(&scheduler.Usage{Input: 60})
+	if a = take(t, l, d, Need{InputTokens: 40}); a.Tokens.Remaining != 0 {
+		t.Errorf("%+v", a.Tokens)
+	}
+	if _, p := l.Take(t.Context(), d, Need{InputTokens: 1}); p == nil || p.Code != scheduler.CodeRateLimit {
+		t.Errorf("more than the part was given: %v", p)
+	}
+	all, err := reg.Gather()
+	if err != nil || len(all) != 1 || all[0].GetName() != "fairlane_limit_store_fallback_total" || all[0].GetMetric()[0].GetCounter().GetValue() != 3 {
+		t.Errorf("%v, %v", all, err)
 	}
 }

@@ -81,7 +81,7 @@ func (a *App) startEdge(ctx context.Context) error {
 	}
 	e.server, err = proxy.New(cfg, proxy.Deps{
 		Identifier: e.identifier, Decider: &e.decider, Limiter: e.limits.limiter, Queue: e.desk, Passer: passer{a.fleet},
-		Lister: a.broker.Bus().Lister,
+		Lister:   a.broker.Bus().Lister,
 		Receipts: a.keeper(), Refusals: e.refusals, Catalog: a.catalog.current, Ready: a.ready, CacheKey: cacheKey, Metrics: a.reg, Logger: a.log,
 	})
 	if err != nil {
