@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -168,8 +169,8 @@ func (c *quotaAuditCmd) Run(w *cli.World) error {
 		return err
 	}
 	return table(w.Stdout, "WHEN\tWHO\tWHAT\tOLD\tNEW\tUNTIL", func(t io.Writer) {
-		for i := len(all) - 1; i >= 0; i-- {
-			o, until := all[i], ""
+		for _, o := range slices.Backward(all) {
+			until := ""
 			if !o.Until.IsZero() {
 				until = o.Until.Local().Format(time.DateTime)
 			}
