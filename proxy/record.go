@@ -40,7 +40,7 @@ func (x *exchange) refused() {
 		return
 	}
 	x.s.deps.Refusals.Add(&refusals.Refused{
-		UserKey: r.userKey, UserName: r.userName, Email: r.email, Reason: string(r.problem.Reason), Limit: r.problem.Limit, Last: r.ended,
+		UserKey: r.userKey, UserName: clip(r.userName), Email: clip(r.email), Reason: string(r.problem.Reason), Limit: r.problem.Limit, Last: r.ended,
 	})
 }
 

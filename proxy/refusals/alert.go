@@ -62,6 +62,7 @@ func newPost(a Alert, cfg *Config, counted *prometheus.CounterVec) *post {
 		alert: a, queue: make(chan Refused, mostWaiting), backoff: cfg.backoff, logger: cfg.Logger,
 		sent: counted.WithLabelValues(a.To, "sent"), failed: counted.WithLabelValues(a.To, "failed"),
 		client: &http.Client{
+			Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment}, // its own, which Stop may close
 			Timeout:       sendTimeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
