@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"fairlane/cmd/internal/cli"
@@ -177,24 +175,4 @@ func (c *quotaAuditCmd) Run(w *cli.World) error {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%q\t%q\t%s\n", o.At.Local().Format(time.DateTime), o.Who, o.What, o.Old, o.New, until)
 		}
 	})
-}
-
-// read asks the admin port and reads its answer into out.
-func (p adminPort) read(w *cli.World, path string, out any) error {
-	b, err := p.call(w, http.MethodGet, path, nil)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(b, out); err != nil {
-		return fmt.Errorf("the admin port answers something else, see --admin: %w", err)
-	}
-	return nil
-}
-
-// table prints rows under a head.
-func table(out io.Writer, head string, rows func(io.Writer)) error {
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, head)
-	rows(t)
-	return t.Flush()
 }

@@ -2,9 +2,7 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -63,12 +61,8 @@ func (c *whyCmd) find(w *cli.World) (*admin.ReceiptList, error) {
 		if c.Last > 0 {
 			q.Set("last", c.Last.String())
 		}
-		b, err := c.call(w, http.MethodGet, "/api/v1/receipts?"+q.Encode(), nil)
-		if err != nil {
+		if err := c.read(w, "/api/v1/receipts?"+q.Encode(), list); err != nil {
 			return nil, err
-		}
-		if err := json.Unmarshal(b, list); err != nil {
-			return nil, errors.New("the admin port answers something else, see --admin")
 		}
 		if len(list.Receipts) > 0 {
 			break
