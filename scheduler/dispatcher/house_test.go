@@ -247,8 +247,8 @@ func check(t failer, l *leader) {
 	}
 	for name, c := range l.classes {
 		line := 0
-		for it, last := c.front, (*item)(nil); it != nil; it, last = it.newer, it {
-			if line++; it.older != last || it.run != nil || it.entry == nil || it.entry.Class != name {
+		for it, last := c.front, (*item)(nil); it != nil; it, last = it.inClass.behind, it {
+			if line++; it.inClass.before != last || it.run != nil || it.entry == nil || it.entry.Class != name {
 				t.Errorf("class %s: out of line", name)
 				break
 			}
@@ -259,8 +259,8 @@ func check(t failer, l *leader) {
 	}
 	for user, p := range l.users {
 		line := 0
-		for it, last := p.front, (*item)(nil); it != nil; it, last = it.behind, it {
-			if line++; it.before != last || it.run != nil || it.entry == nil || it.entry.User != user {
+		for it, last := p.front, (*item)(nil); it != nil; it, last = it.inUser.behind, it {
+			if line++; it.inUser.before != last || it.run != nil || it.entry == nil || it.entry.User != user {
 				t.Errorf("user %s: out of line", user)
 				break
 			}

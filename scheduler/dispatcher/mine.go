@@ -11,20 +11,15 @@ import (
 // person is what waits of one user: how many, and the line of them, those that came
 // first in front.
 type person struct {
-	waiting     int
-	front, back *item
+	waiting int
+	line
 }
 
 // join counts an item of the user that waits.
 func (l *leader) join(it *item) {
 	p := l.users[it.entry.User]
 	p.waiting++
-	if it.before = p.back; p.back != nil {
-		p.back.behind = it
-	} else {
-		p.front = it
-	}
-	p.back = it
+	p.insert(inUser, it, p.back)
 	l.users[it.entry.User] = p
 }
 
@@ -32,17 +27,7 @@ func (l *leader) join(it *item) {
 func (l *leader) leave(it *item) {
 	p := l.users[it.entry.User]
 	p.waiting--
-	if it.before != nil {
-		it.before.behind = it.behind
-	} else {
-		p.front = it.behind
-	}
-	if it.behind != nil {
-		it.behind.before = it.before
-	} else {
-		p.back = it.before
-	}
-	it.before, it.behind = nil, nil
+	p.remove(inUser, it)
 	if p.waiting == 0 {
 		delete(l.users, it.entry.User)
 		return
@@ -67,7 +52,7 @@ func (l *leader) mine(user string) []scheduler.Listed {
 		}
 	}
 	slices.SortFunc(out, func(a, b scheduler.Listed) int { return cmp.Compare(a.ID, b.ID) })
-	for it := l.users[user].front; it != nil && len(out)+len(waiting) < mostListed; it = it.behind {
+	for it := l.users[user].front; it != nil && len(out)+len(waiting) < mostListed; it = it.inUser.behind {
 		x, n := listed(it.entry, now), l.place(it)
 		x.Position, x.ETA, x.NoBackend = n.Position, n.ETA, n.NoBackend
 		waiting = append(waiting, x)
