@@ -4,12 +4,12 @@ import "time"
 
 // classState counts what waits of a class and was served to it, for bounds and metrics.
 type classState struct {
-	queued int
-	tokens int64 // estimated cost that waits, in thousandths
-	line         // of those that wait, the oldest in front
-	charge int64 // delivered since the last slice of the window
-	slices [shareSlices]int64
-	active [shareSlices]bool // it wanted something in that slice
+	queued      int
+	tokens      int64 // estimated cost that waits, in thousandths
+	front, back *item // the line of those that wait, the oldest in front
+	charge      int64 // delivered since the last slice of the window
+	slices      [shareSlices]int64
+	active      [shareSlices]bool // it wanted something in that slice
 }
 
 func (l *leader) class(name string) *classState {
@@ -44,14 +44,36 @@ func (c *classState) age(now time.Time) time.Duration {
 // oldest in front: entries come in that order, and what returns is old.
 func (c *classState) join(it *item, returns bool) {
 	switch {
-	case c.front == nil || it.entry.AcceptedAt.Before(c.front.entry.AcceptedAt):
-		c.insert(inClass, it, nil)
-	case returns:
-		c.insert(inClass, it, c.front)
+	case c.back == nil:
+		c.front, c.back = it, it
+	case !returns && !it.entry.AcceptedAt.Before(c.front.entry.AcceptedAt):
+		it.older, c.back.newer = c.back, it
+		c.back = it
+	case it.entry.AcceptedAt.Before(c.front.entry.AcceptedAt):
+		it.newer, c.front.older = c.front, it
+		c.front = it
 	default:
-		c.insert(inClass, it, c.back)
+		it.older, it.newer = c.front, c.front.newer
+		if it.newer != nil {
+			it.newer.older = it
+		} else {
+			c.back = it
+		}
+		c.front.newer = it
 	}
 }
 
 // leave takes an item out of the line.
-func (c *classState) leave(it *item) { c.remove(inClass, it) }
+func (c *classState) leave(it *item) {
+	if it.older != nil {
+		it.older.newer = it.newer
+	} else {
+		c.front = it.newer
+	}
+	if it.newer != nil {
+		it.newer.older = it.older
+	} else {
+		c.back = it.older
+	}
+	it.older, it.newer = nil, nil
+}

@@ -247,8 +247,8 @@ func check(t failer, l *leader) {
 	}
 	for name, c := range l.classes {
 		line := 0
-		for it, last := c.front, (*item)(nil); it != nil; it, last = it.inClass.behind, it {
-			if line++; it.inClass.before != last || it.run != nil || it.entry == nil || it.entry.Class != name {
+		for it, last := c.front, (*item)(nil); it != nil; it, last = it.newer, it {
+			if line++; it.older != last || it.run != nil || it.entry == nil || it.entry.Class != name {
 				t.Errorf("class %s: out of line", name)
 				break
 			}
@@ -257,16 +257,16 @@ func check(t failer, l *leader) {
 			t.Errorf("class %s counts %d, %d in line, %d running; there are %d and %d", name, c.queued, line, l.turn.Running(name), queued[name], running[name])
 		}
 	}
-	for user, p := range l.users {
-		line := 0
-		for it, last := p.front, (*item)(nil); it != nil; it, last = it.inUser.behind, it {
-			if line++; it.inUser.before != last || it.run != nil || it.entry == nil || it.entry.User != user {
+	for user, n := range l.users {
+		line := l.turn.Queue.Waiting(user, len(l.items))
+		for _, r := range line {
+			if it, ok := r.Value.(*item); !ok || it.run != nil || it.entry == nil || it.entry.User != user {
 				t.Errorf("user %s: out of line", user)
 				break
 			}
 		}
-		if users[user] != p.waiting || users[user] != line {
-			t.Errorf("user %s counts %d waiting, %d in line, there are %d", user, p.waiting, line, users[user])
+		if users[user] != n || users[user] != len(line) {
+			t.Errorf("user %s counts %d waiting, %d in line, there are %d", user, n, len(line), users[user])
 		}
 	}
 	for _, b := range l.turn.Pool.Backends() {

@@ -14,10 +14,9 @@ type item struct {
 	entry *scheduler.Entry // nil: it is over
 	seq   uint64           // in the stream; 0: adopted without an entry
 
-	run     *attempt // nil while it waits; its Run is the decider's
-	expiry  int      // index in the heap of deadlines while it waits
-	inClass link     // in its class's line while it waits
-	inUser  link     // in its user's line while it waits
+	run          *attempt // nil while it waits; its Run is the decider's
+	expiry       int      // index in the heap of deadlines while it waits
+	older, newer *item    // in its class's line while it waits
 
 	ended scheduler.Fence // of the newest attempt whose end was told
 	told  bool            // how long it waited was observed

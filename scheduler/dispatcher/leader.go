@@ -44,7 +44,7 @@ type leader struct {
 	troubles  map[string]*trouble // of requests that are not over
 	suspects  []Suspect
 	expiries  expiries
-	users     map[string]person // who has waiting requests
+	users     map[string]int // waiting requests by user
 	classes   map[string]*classState
 	workers   map[string]*workerState
 	proxies   map[string]time.Time // last beat
@@ -89,7 +89,7 @@ func newLeader(ctx context.Context, cfg *Config, p Policy, epoch scheduler.Fence
 		cfg: cfg, ctx: ctx, policy: p, epoch: epoch, say: func(*Status) {},
 		inbox: make(chan func(), inboxSize), done: make(chan struct{}),
 		items: map[string]*item{}, elsewhere: map[string]elsewhere{}, over: newTombstones(remembered), troubles: map[string]*trouble{},
-		users: map[string]person{}, classes: map[string]*classState{},
+		users: map[string]int{}, classes: map[string]*classState{},
 		workers: map[string]*workerState{}, proxies: map[string]time.Time{}, notices: map[string][]scheduler.Notice{},
 		names: names{}, inversions: map[[2]string]*inversion{}, preempted: map[string]capacity.Sample{},
 		rand:   rand.New(rand.NewPCG(uint64(epoch.Bucket), uint64(epoch.Revision))),

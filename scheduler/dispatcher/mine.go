@@ -8,33 +8,6 @@ import (
 	"fairlane/scheduler"
 )
 
-// person is what waits of one user: how many, and the line of them, those that came
-// first in front.
-type person struct {
-	waiting int
-	line
-}
-
-// join counts an item of the user that waits.
-func (l *leader) join(it *item) {
-	p := l.users[it.entry.User]
-	p.waiting++
-	p.insert(inUser, it, p.back)
-	l.users[it.entry.User] = p
-}
-
-// leave counts an item out that waits no longer.
-func (l *leader) leave(it *item) {
-	p := l.users[it.entry.User]
-	p.waiting--
-	p.remove(inUser, it)
-	if p.waiting == 0 {
-		delete(l.users, it.entry.User)
-		return
-	}
-	l.users[it.entry.User] = p
-}
-
 // mostListed bounds what a list costs, whoever asks.
 const mostListed = 100
 
@@ -52,12 +25,17 @@ func (l *leader) mine(user string) []scheduler.Listed {
 		}
 	}
 	slices.SortFunc(out, func(a, b scheduler.Listed) int { return cmp.Compare(a.ID, b.ID) })
-	for it := l.users[user].front; it != nil && len(out)+len(waiting) < mostListed; it = it.inUser.behind {
+	for _, r := range l.turn.Queue.Waiting(user, mostListed) {
+		it, ok := r.Value.(*item)
+		if !ok {
+			continue // not reached: only items are pushed
+		}
 		x, n := listed(it.entry, now), l.place(it)
 		x.Position, x.ETA, x.NoBackend = n.Position, n.ETA, n.NoBackend
 		waiting = append(waiting, x)
 	}
 	slices.SortStableFunc(waiting, func(a, b scheduler.Listed) int { return cmp.Compare(a.Position, b.Position) })
+	waiting = waiting[:min(len(waiting), mostListed-len(out))]
 	return append(out, waiting...)
 }
 

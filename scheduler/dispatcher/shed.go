@@ -27,7 +27,7 @@ func (l *leader) shed(now time.Time) {
 
 func (l *leader) shedClass(c *classState, now time.Time) {
 	for it := c.front; it != nil && now.Sub(it.entry.AcceptedAt) >= leastShed; {
-		next, limit := it.inClass.behind, patience(it.entry)
+		next, limit := it.newer, patience(it.entry)
 		if limit > 0 && now.Sub(it.entry.AcceptedAt) >= limit && now.Sub(l.upAgain) >= limit {
 			l.endQueued(it, l.refusal(it, scheduler.CodeOverloaded, scheduler.ReasonShed,
 				fmt.Sprintf("too much waits, and the request waited %s, as long as its class lets it then", now.Sub(it.entry.AcceptedAt).Round(time.Second))))

@@ -153,6 +153,31 @@ func merge(a, b *Request) *Request {
 	}
 }
 
+// Waiting are the requests of a user that wait, at most so many of each leaf of the
+// tree, in the order in which the leaf's go.
+func (q *Queue) Waiting(user string, most int) []*Request {
+	u := q.users[user]
+	if u == nil {
+		return nil
+	}
+	var out []*Request
+	for _, f := range u.flows {
+		out = f.root.collect(out, len(out)+most)
+	}
+	return out
+}
+
+// collect appends the subtree in order, until there are so many.
+func (r *Request) collect(out []*Request, most int) []*Request {
+	if r == nil || len(out) >= most {
+		return out
+	}
+	if out = r.left.collect(out, most); len(out) < most {
+		out = r.right.collect(append(out, r), most)
+	}
+	return out
+}
+
 // ahead is what waits in the flow before r, how many and of what cost.
 func (f *flow) ahead(r *Request) (n int, c Cost) {
 	for t := f.root; t != r; t = *t.toward(r) {
