@@ -62,7 +62,7 @@ func (s *scanner) run() error {
 	}
 	s.r.end = int(s.dec.InputOffset()) - 1
 	if _, err := s.dec.ReadToken(); err != io.EOF { //nolint:errorlint // the decoder returns it bare
-		return invalid("", "something follows the JSON object, at byte "+strconv.FormatInt(s.dec.InputOffset(), 10))
+		return invalid("", "something follows the JSON object, at byte "+s.at())
 	}
 	return s.conclude()
 }
@@ -143,18 +143,20 @@ func (s *scanner) object(most int, f func(name []byte) error) error {
 // values that mean nothing to us is not looked at.
 func (s *scanner) unique(outer, most int, name []byte) error {
 	before := s.names[outer:]
-	at := strconv.FormatInt(s.dec.InputOffset(), 10)
 	if len(before) >= most {
-		return invalid("", "an object has more than "+strconv.Itoa(most)+" fields, at byte "+at)
+		return invalid("", "an object has more than "+strconv.Itoa(most)+" fields, at byte "+s.at())
 	}
 	for _, n := range before {
 		if bytes.Equal(name, unquote(s.body[n.start:n.end])) {
 			param := pointer(s.dec.StackPointer())
-			return invalid(param, "the body names `"+param+"` twice, at byte "+at)
+			return invalid(param, "the body names `"+param+"` twice, at byte "+s.at())
 		}
 	}
 	return nil
 }
+
+// at is where the reading is, for who looks for a fault.
+func (s *scanner) at() string { return strconv.FormatInt(s.dec.InputOffset(), 10) }
 
 // array reads an array and calls f for each element.
 func (s *scanner) array(f func() error) error {

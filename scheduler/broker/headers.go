@@ -40,6 +40,8 @@ const (
 	headMaxTokens   = "Fl-Max-Tokens" //nolint:gosec // tokens of a language model
 	headPrefixGroup = "Fl-Prefix-Group"
 	headChat        = "Fl-Chat"
+
+	mostHeaders = 24 // of an entry, with the message id
 )
 
 // Errors of an entry that can't be read.
@@ -53,36 +55,41 @@ func encodeEntry(e *scheduler.Entry) (nats.Header, error) {
 	if err := checkEntry(e); err != nil {
 		return nil, err
 	}
-	h := make(nats.Header, 24)
-	h[headVersion] = []string{strconv.Itoa(scheduler.ProtocolVersion)}
-	h[nats.MsgIdHdr] = []string{e.ID}
-	h[headProxy] = []string{e.Proxy}
-	h[headMode] = []string{string(e.Mode)}
-	h[headPool] = []string{e.Pool}
-	h[headClass] = []string{e.Class}
+	h := make(nats.Header, mostHeaders)
+	values := make([]string, 0, mostHeaders) // in one piece: there are many, and each has one
+	set := func(name, value string) {
+		values = append(values, value)
+		h[name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	set(headVersion, strconv.Itoa(scheduler.ProtocolVersion))
+	set(nats.MsgIdHdr, e.ID)
+	set(headProxy, e.Proxy)
+	set(headMode, string(e.Mode))
+	set(headPool, e.Pool)
+	set(headClass, e.Class)
 	for _, s := range textFields(e) {
 		if *s.value != "" {
-			h[s.name] = []string{escape(*s.value)}
+			set(s.name, escape(*s.value))
 		}
 	}
 	for _, n := range numberFields(e) {
 		if *n.value != 0 {
-			h[n.name] = []string{strconv.Itoa(*n.value)}
+			set(n.name, strconv.Itoa(*n.value))
 		}
 	}
 	for _, t := range timeFields(e) {
 		if !t.value.IsZero() {
-			h[t.name] = []string{strconv.FormatInt(t.value.UnixNano(), 10)}
+			set(t.name, strconv.FormatInt(t.value.UnixNano(), 10))
 		}
 	}
 	if e.Stream {
-		h[headStream] = []string{"1"}
+		set(headStream, "1")
 	}
 	if e.UserWeight != 0 {
-		h[headUserWeight] = []string{strconv.FormatFloat(e.UserWeight, 'g', -1, 64)}
+		set(headUserWeight, strconv.FormatFloat(e.UserWeight, 'g', -1, 64))
 	}
 	if e.PrefixGroup != 0 {
-		h[headPrefixGroup] = []string{strconv.FormatUint(e.PrefixGroup, 16)}
+		set(headPrefixGroup, strconv.FormatUint(e.PrefixGroup, 16))
 	}
 	return h, nil
 }
