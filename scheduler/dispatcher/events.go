@@ -84,7 +84,7 @@ func (l *leader) progress(it *item, now time.Time) {
 
 // deliver counts what was done for an item since the last time.
 func (l *leader) deliver(it *item, more fairqueue.Cost) {
-	l.rate.delivered(more)
+	l.drain.Delivered(more)
 	l.class(it.entry.Class).charge += more
 }
 
@@ -146,7 +146,7 @@ func (l *leader) learn(e *scheduler.Entry, a *attempt, u scheduler.Usage, now ti
 	if !a.Adopted {
 		l.service.add(now.Sub(a.At))
 	}
-	l.rate.completed()
+	l.drain.Completed()
 }
 
 // hungUp settles a client that left. If the backend had the request, its

@@ -53,7 +53,7 @@ type leader struct {
 	undeleted []uint64
 	names     names
 
-	rate       drainRate
+	drain      turn.Drain
 	service    serviceTimes
 	inversions map[[2]string]*inversion   // by the names of the classes, the heavier first
 	preempted  map[string]capacity.Sample // the last one counted, by backend
@@ -250,7 +250,7 @@ func (l *leader) tick(now time.Time) {
 	l.missWorkers(now)
 	l.missProxies(now)
 	l.progressWhole(now)
-	l.rate.tick(now, l.short)
+	l.drain.Tick(now, l.short)
 	l.invert(now)
 	l.publish(now)
 	l.remember(now)

@@ -13,63 +13,7 @@ const (
 	shortestRetry = time.Second
 	longestRetry  = 60 * time.Second // a client that would come back earlier anyway is told not to
 	unknownRetry  = 5 * time.Second
-	longestWait   = 24 * time.Hour
-
-	rateMemory = 60 // seconds, the weight of the past in what is known of the rate
-	sureAfter  = 30 // such seconds are needed to refuse anybody because of it
-	// hopelessAt is the part of the time that is left, beyond which the expected
-	// wait is taken for too long.
-	hopelessAt = 0.9
 )
-
-// drainRate is the delivered cost per second, measured only while a head waits for
-// capacity: after a quiet night demand is not capacity.
-type drainRate struct {
-	since   time.Time
-	cost    fairqueue.Cost // since then
-	done    int            // requests completed since then
-	waited  bool           // somebody waited all the time since then
-	seconds int            // that were measured
-	rate    float64        // thousandths of a token a second
-	mu      float64        // completions a second
-}
-
-func (d *drainRate) delivered(c fairqueue.Cost) { d.cost += c }
-
-func (d *drainRate) completed() { d.done++ }
-
-func (d *drainRate) tick(now time.Time, waiting bool) {
-	d.waited = d.waited && waiting
-	elapsed := now.Sub(d.since)
-	if elapsed < time.Second {
-		return
-	}
-	if d.waited && elapsed < 3*time.Second {
-		d.seconds++
-		weight := 1 / float64(min(d.seconds, rateMemory))
-		d.rate += weight * (float64(d.cost)/elapsed.Seconds() - d.rate)
-		d.mu += weight * (float64(d.done)/elapsed.Seconds() - d.mu)
-	}
-	d.since, d.cost, d.done, d.waited = now, 0, 0, waiting
-}
-
-// wait is how long a request is expected to wait, how much of it for the user's
-// own other requests; false: nothing is known. Those who share now may soon have no
-// more work, so it is never longer than all that waits takes.
-func (d *drainRate) wait(o *fairqueue.Outlook, waiting fairqueue.Cost) (all, own time.Duration, known bool) {
-	if d.rate <= 0 || o.Share <= 0 {
-		return 0, 0, false
-	}
-	turnover := 0.0
-	if d.mu > 0 {
-		turnover = 1 / d.mu
-	}
-	seconds := func(ahead fairqueue.Cost, more float64) time.Duration {
-		s := min(float64(ahead)/o.Share, float64(waiting))/d.rate + more
-		return time.Duration(min(s, longestWait.Seconds()) * float64(time.Second))
-	}
-	return seconds(o.AheadCost+o.Lag, turnover), seconds(o.AheadCost, 0), true
-}
 
 // waiting is the estimated cost of all that waits.
 func (l *leader) waiting() (sum fairqueue.Cost) {
@@ -104,30 +48,30 @@ func (l *leader) where(ids []string) []scheduler.Notice {
 func (l *leader) place(it *item) scheduler.Notice {
 	o := l.turn.Queue.Outlook(&it.req)
 	n := scheduler.Notice{ID: it.entry.ID, Kind: scheduler.NoticeQueued, Position: o.Position, NoBackend: l.open && !l.noneUp.IsZero(), Ended: it.ended}
-	n.ETA, _, _ = l.rate.wait(&o, l.waiting())
+	n.ETA, _, _ = l.drain.Wait(&o, l.waiting())
 	return n
 }
 
 // hopeless refuses a request at once if it can't be expected to start before its
 // deadline: it would only wait in vain, and count in everybody's wait.
 func (l *leader) hopeless(it *item, now time.Time) *scheduler.Problem {
-	if !l.open || !l.noneUp.IsZero() || l.rate.seconds < sureAfter || it.entry.Deadline.IsZero() {
+	if !l.open || !l.noneUp.IsZero() || !l.drain.Sure() || it.entry.Deadline.IsZero() {
 		return nil
 	}
 	o := l.turn.Queue.Outlook(&it.req)
 	left := it.entry.Deadline.Sub(now)
-	bound := time.Duration(hopelessAt * float64(left))
-	all, own, known := l.rate.wait(&o, l.waiting())
-	if !known || all <= bound {
+	why, all, own := l.drain.Hopeless(&o, l.waiting(), left)
+	after := l.jitter(all - left)
+	switch why {
+	case scheduler.ReasonOwnBacklog:
+		return refusal(scheduler.CodeQueueLimit, why, after,
+			fmt.Sprintf("your own waiting requests take about %s, longer than this one may wait", own.Round(time.Second)))
+	case scheduler.ReasonDeadline:
+		return refusal(scheduler.CodeOverloaded, why, after,
+			fmt.Sprintf("the wait is about %s now, longer than this request may wait", all.Round(time.Second)))
+	default:
 		return nil
 	}
-	after := l.jitter(all - left)
-	if own > bound {
-		return refusal(scheduler.CodeQueueLimit, scheduler.ReasonOwnBacklog, after,
-			fmt.Sprintf("your own waiting requests take about %s, longer than this one may wait", own.Round(time.Second)))
-	}
-	return refusal(scheduler.CodeOverloaded, scheduler.ReasonDeadline, after,
-		fmt.Sprintf("the wait is about %s now, longer than this request may wait", all.Round(time.Second)))
 }
 
 // refusal tells of a bound that was met; when to come back follows from how fast
@@ -144,11 +88,11 @@ func refusal(code scheduler.Code, reason scheduler.Reason, after time.Duration, 
 
 // drainTime is when it is worth to come back to a queue that is full.
 func (l *leader) drainTime(it *item) time.Duration {
-	if l.rate.rate <= 0 {
+	if l.drain.Rate() <= 0 {
 		return unknownRetry
 	}
 	c := l.class(it.entry.Class)
-	seconds := float64(c.tokens) / l.rate.rate / float64(max(c.queued, 1))
+	seconds := float64(c.tokens) / l.drain.Rate() / float64(max(c.queued, 1))
 	return time.Duration(min(seconds, longestRetry.Seconds()) * float64(time.Second))
 }
 

@@ -116,7 +116,7 @@ func (r *receipts) standing(it *item, now time.Time) scheduler.Standing {
 	o := r.l.turn.Queue.Outlook(&it.req)
 	s.Position, s.Own, s.OwnCost = o.Position, o.AheadInFlow, tokens(o.AheadCost)
 	s.Other, s.OtherCost = max(o.Position-1-o.AheadInFlow, 0), tokens(o.OtherCost)
-	if eta, _, known := r.l.rate.wait(&o, r.l.waiting()); known {
+	if eta, _, known := r.l.drain.Wait(&o, r.l.waiting()); known {
 		s.ETAMS = float64(eta.Milliseconds())
 	}
 	if u := r.users[it.entry.User]; u != nil && !u.since.IsZero() {

@@ -5,10 +5,8 @@ import (
 	"time"
 
 	"fairlane/scheduler"
+	"fairlane/scheduler/turn"
 )
-
-// leastShed is how long anybody waits before it is shed.
-const leastShed = 2 * time.Second
 
 // shed refuses what has waited for too long in classes that ask for it, while a
 // head waits for capacity: nobody waits for answers that come too late, and the
@@ -26,20 +24,12 @@ func (l *leader) shed(now time.Time) {
 }
 
 func (l *leader) shedClass(c *classState, now time.Time) {
-	for it := c.front; it != nil && now.Sub(it.entry.AcceptedAt) >= leastShed; {
-		next, limit := it.newer, patience(it.entry)
+	for it := c.front; it != nil && !turn.Fresh(it.entry, now); {
+		next, limit := it.newer, turn.Patience(it.entry)
 		if limit > 0 && now.Sub(it.entry.AcceptedAt) >= limit && now.Sub(l.upAgain) >= limit {
 			l.endQueued(it, l.refusal(it, scheduler.CodeOverloaded, scheduler.ReasonShed,
 				fmt.Sprintf("too much waits, and the request waited %s, as long as its class lets it then", now.Sub(it.entry.AcceptedAt).Round(time.Second))))
 		}
 		it = next
 	}
-}
-
-// patience is half of what an entry may wait, and at least leastShed; 0: it waits for ever.
-func patience(e *scheduler.Entry) time.Duration {
-	if e.Deadline.IsZero() {
-		return 0
-	}
-	return max(leastShed, e.Deadline.Sub(e.AcceptedAt)/2)
 }

@@ -31,6 +31,11 @@
 // Means weigh the last sixteen values or so. What a client promises in max_tokens
 // bounds the estimate and never raises it.
 //
+// # How long a wait will be
+//
+// [Drain] is what is delivered a second, learned only while a head waits for capacity.
+// It says how long a request will wait, and whether that is hopeless.
+//
 // # Headroom
 //
 // A class may keep slots free for itself. Who is refused because of that keeps
