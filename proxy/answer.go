@@ -60,8 +60,7 @@ func (a *answer) commitEvents(status int) {
 func (a *answer) commit(status int) {
 	a.deadline = time.Now()
 	a.x.writeDeadline(a.deadline)
-	a.x.rec.status = status
-	a.x.w.WriteHeader(status)
+	a.x.writeHead(status)
 }
 
 // data writes a piece of the backend's answer.

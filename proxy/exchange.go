@@ -35,7 +35,8 @@ type exchange struct {
 	at       place // of the model
 	decision *policy.Decision
 	allow    Allowance
-	opened   *scheduler.Receipt // of what is in the queue; nil: nobody keeps receipts
+	opened   *half  // the receipt of what is in the queue; nil: nobody keeps receipts
+	place    string // in the queue, when it came, as its header tells it; empty: not known
 }
 
 // statusLeft is what logs say of a client that left; nothing is sent.
@@ -132,11 +133,21 @@ func (x *exchange) identify() *scheduler.Problem {
 	return p
 }
 
+// writeHead commits the status. The place goes into the headers only now: nobody
+// needs it there while the request waits, and it is the one for which their map
+// would have to grow.
+func (x *exchange) writeHead(status int) {
+	if x.place != "" {
+		x.header().Set("X-Fairlane-Queue-Position", x.place)
+	}
+	x.rec.status = status
+	x.w.WriteHeader(status)
+}
+
 // respond writes a whole answer.
 func (x *exchange) respond(status int, body []byte) {
 	x.writeDeadline(time.Now())
-	x.rec.status = status
-	x.w.WriteHeader(status)
+	x.writeHead(status)
 	if x.r.Method == http.MethodHead {
 		return
 	}

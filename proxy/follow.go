@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -197,9 +198,8 @@ func (f *follower) queued(ev *scheduler.CallEvent) {
 		f.calm()
 		f.ctx, f.x.rec.granted = f.patient, time.Time{}
 	}
-	h := f.x.header()
-	if f.x.rec.status == 0 && ev.Position > 0 && h.Get("X-Fairlane-Queue-Position") == "" {
-		h.Set("X-Fairlane-Queue-Position", strconv.Itoa(ev.Position))
+	if ev.Position > 0 && f.x.place == "" {
+		f.x.place = strconv.Itoa(ev.Position)
 	}
 	if f.x.teller != nil {
 		f.x.teller.hear(ev)
@@ -219,9 +219,7 @@ func (f *follower) granted(at time.Time) {
 	f.ctx = x.r.Context()
 	f.calm()
 	if x.rec.status == 0 {
-		if h := x.header(); h.Get("X-Fairlane-Queue-Position") == "" {
-			h.Set("X-Fairlane-Queue-Position", "0") // it found nobody before it
-		}
+		x.place = cmp.Or(x.place, "0") // it found nobody before it
 		x.header().Set("X-Fairlane-Wait-Ms", strconv.FormatInt(x.rec.granted.Sub(x.rec.started).Milliseconds(), 10))
 	}
 }

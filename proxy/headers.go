@@ -9,7 +9,8 @@ import (
 )
 
 // toBackend is what goes to a backend of the client's headers: neither who it
-// is nor what it holds.
+// is nor what it holds. It is a copy: net/http keeps the values of all headers in one
+// piece, and who waits would hold the others too.
 func toBackend(from http.Header) http.Header {
 	return pick(from, "Content-Type", "Accept", "Traceparent", "Tracestate")
 }
@@ -27,25 +28,27 @@ func pick(from http.Header, names ...string) http.Header {
 	out := make(http.Header, len(names))
 	for _, name := range names {
 		if v := from[name]; len(v) > 0 {
-			out[name] = v
+			out[name] = slices.Clone(v)
 		}
 	}
 	return out
 }
 
+// levelNames are the headers of a kind of limit.
+type levelNames struct{ limit, remaining, reset string }
+
 // limitHeaders tell of the tightest limits in force, as OpenAI does.
 func limitHeaders(h http.Header, a Allowance) {
-	levelHeaders(h, "requests", a.Requests)
-	levelHeaders(h, "tokens", a.Tokens)
+	levelHeaders(h, levelNames{"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests"}, a.Requests)
+	levelHeaders(h, levelNames{"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens"}, a.Tokens)
 }
 
-func levelHeaders(h http.Header, what string, l *Level) {
+func levelHeaders(h http.Header, names levelNames, l *Level) {
 	if l == nil {
 		return
 	}
-	h.Set("X-Ratelimit-Limit-"+what, strconv.FormatInt(l.Limit, 10))
-	h.Set("X-Ratelimit-Remaining-"+what, strconv.FormatInt(max(0, l.Remaining), 10))
-	h.Set("X-Ratelimit-Reset-"+what, l.Reset.Round(time.Millisecond).String())
+	values := []string{strconv.FormatInt(l.Limit, 10), strconv.FormatInt(max(0, l.Remaining), 10), l.Reset.Round(time.Millisecond).String()}
+	h[names.limit], h[names.remaining], h[names.reset] = values[0:1:1], values[1:2:2], values[2:3:3]
 }
 
 // cors says which pages of other origins may call.

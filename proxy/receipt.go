@@ -14,11 +14,21 @@ type Receipts interface {
 	Ended(r *scheduler.Receipt) // it is over, whether it was in the queue or not
 }
 
+// half is a receipt with the edge's half of it, in one piece.
+type half struct {
+	scheduler.Receipt
+	edge scheduler.EdgeReceipt
+}
+
 // receipt is what is known of a request when policy has spoken, or when it ended
 // before that.
-func (x *exchange) receipt() *scheduler.Receipt {
-	e := &scheduler.EdgeReceipt{RequestID: x.rec.requestID, Endpoint: string(x.route.Endpoint), Model: x.rec.model, Sequences: x.rec.sequences}
-	r := &scheduler.Receipt{At: x.rec.started.Round(time.Microsecond), Pool: x.rec.pool, Class: x.rec.class, Edge: e}
+func (x *exchange) receipt() *half {
+	r := &half{
+		Receipt: scheduler.Receipt{At: x.rec.started.Round(time.Microsecond), Pool: x.rec.pool, Class: x.rec.class},
+		edge:    scheduler.EdgeReceipt{RequestID: x.rec.requestID, Endpoint: string(x.route.Endpoint), Model: x.rec.model, Sequences: x.rec.sequences},
+	}
+	e := &r.edge
+	r.Edge = e
 	if id := x.id; id != nil {
 		r.User, r.Chat, e.UserName, e.Email = id.UserKey, id.ChatID, id.Name, id.Email
 	}
@@ -55,7 +65,7 @@ func (x *exchange) began(callID string) {
 		return
 	}
 	x.opened.CallID = callID
-	x.s.deps.Receipts.Began(x.opened)
+	x.s.deps.Receipts.Began(&x.opened.Receipt)
 }
 
 // receive hands the whole receipt over. Of what never was a request of somebody for
@@ -67,11 +77,13 @@ func (x *exchange) receive() {
 	r := x.opened
 	if r == nil {
 		r = x.receipt()
+	} else { // which was given away, and is not changed any more
+		r = new(*r)
+		r.Edge = &r.edge
 	}
-	whole, e := *r, *r.Edge
-	x.rec.close(&e)
-	whole.CallID, whole.Edge = x.rec.callID, &e
-	x.s.deps.Receipts.Ended(&whole)
+	r.CallID = x.rec.callID
+	x.rec.close(&r.edge)
+	x.s.deps.Receipts.Ended(&r.Receipt)
 }
 
 // close writes how it ended.

@@ -119,11 +119,9 @@ func (s *Stream) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error
 	if !e.Deadline.IsZero() && e.Deadline.Before(until) {
 		until = e.Deadline
 	}
-	ctx, cancel := context.WithDeadline(ctx, until)
-	defer cancel()
 	subject := "fl.req." + s.pool + "." + e.Class + "." + flowOf(e.User)
 	for wait := publishPause; ; wait = min(2*wait, publishTry/4) {
-		seq, err := s.publishOnce(ctx, &nats.Msg{Subject: subject, Header: h})
+		seq, err := s.publishOnce(ctx, until, &nats.Msg{Subject: subject, Header: h})
 		if err == nil {
 			if t := s.reader.Load(); t != nil {
 				t.tell(seq, e)
@@ -133,14 +131,18 @@ func (s *Stream) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error
 		if end := s.b.publishEnds(err); end != nil {
 			return 0, end
 		}
-		if !pause(ctx, wait) {
+		if !pause(ctx, min(wait, time.Until(until))) || !time.Now().Before(until) {
 			return 0, storeError(err)
 		}
 	}
 }
 
-func (s *Stream) publishOnce(ctx context.Context, m *nats.Msg) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, publishTry)
+// publishOnce is one try, which does not go on beyond until.
+func (s *Stream) publishOnce(ctx context.Context, until time.Time, m *nats.Msg) (uint64, error) {
+	if try := time.Now().Add(publishTry); try.Before(until) {
+		until = try
+	}
+	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	ack, err := s.b.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
 	if err != nil {
