@@ -9,14 +9,18 @@
 // then new ones, in chunks (chunked prefill, Agrawal et al., "Taming
 // Throughput-Latency Tradeoff in LLM Inference with Sarathi-Serve", OSDI'24):
 //
-//	step = β0 + β1·P + β2·D + γ·C
+//	step = β0 + β1·P + δ·A + β2·D + γ·C
 //
 // P is the number of prompt tokens computed in the step (cached ones cost
-// nothing), D the number of decoding sequences, C the sum of their contexts in
+// nothing), A the pairs of such a token with itself or one before it, which is what
+// attention computes: a prompt of n tokens has n·(n+1)/2 of them, in whatever
+// chunks. D is the number of decoding sequences, C the sum of their contexts in
 // tokens. β0 is the time to read the weights once, β1 the arithmetic of a token,
-// β2 the work of a sequence beside that, γ the time to read a token of KV. So with
-// D sequences of n tokens each, and nothing else, the engine makes
-// D/(β0 + β2·D + γ·D·n) tokens a second. See [Profile] for the figures.
+// δ that of a pair, β2 the work of a sequence beside that, γ the time to read a
+// token of KV. So with D sequences of n tokens each, and nothing else, the engine
+// makes D/(β0 + β2·D + γ·D·n) tokens a second. See [Profile] for the figures; δ is
+// 0 where nobody measured it, which is too cheap for prompts of 10,000 tokens and
+// more.
 //
 // # KV
 //

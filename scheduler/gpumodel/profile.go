@@ -12,6 +12,7 @@ type Profile struct {
 	Name            string
 	Base            time.Duration // β0: a step, whatever it holds
 	PerPrefillToken time.Duration // β1: a prompt token that is not cached
+	PerPrefillPair  time.Duration // δ: such a token with one of the tokens up to it
 	PerSequence     time.Duration // β2: a decoding sequence
 	PerContextToken time.Duration // γ: a token of a decoding sequence's context
 	APIOverhead     time.Duration // of a request, before it reaches the engine
@@ -29,7 +30,7 @@ var ErrProfile = errors.New("gpumodel: invalid profile")
 // Validate reports the first figure that makes no sense.
 func (p Profile) Validate() error {
 	switch {
-	case p.Base <= 0 || p.PerPrefillToken < 0 || p.PerSequence < 0 || p.PerContextToken < 0 || p.APIOverhead < 0:
+	case p.Base <= 0 || p.PerPrefillToken < 0 || p.PerPrefillPair < 0 || p.PerSequence < 0 || p.PerContextToken < 0 || p.APIOverhead < 0:
 		return fmt.Errorf("%w: a step must take time and no part of it may be negative", ErrProfile)
 	case p.BlockSize < 1:
 		return fmt.Errorf("%w: block size %d is below 1", ErrProfile, p.BlockSize)

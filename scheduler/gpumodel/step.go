@@ -135,17 +135,18 @@ func (e *Engine) outOfMemory(s *seq) bool {
 // price is the step's length by the formula of the package.
 func (e *Engine) price() Step {
 	var st Step
-	context := 0
+	context, pairs := 0, 0
 	for _, s := range e.running {
 		if s.decoding() && s.chunk > 0 {
 			st.Decode++
 			context += s.length()
 		} else {
 			st.Prefill += s.chunk
+			pairs += s.chunk*s.computed + s.chunk*(s.chunk+1)/2
 		}
 	}
 	p := &e.cfg.Profile
-	st.Took = p.Base + time.Duration(st.Prefill)*p.PerPrefillToken +
+	st.Took = p.Base + time.Duration(st.Prefill)*p.PerPrefillToken + time.Duration(pairs)*p.PerPrefillPair +
 		time.Duration(st.Decode)*p.PerSequence + time.Duration(context)*p.PerContextToken
 	return st
 }

@@ -87,6 +87,32 @@ func TestTinyCPUMakesSixThousandTokensASecond(t *testing.T) {
 	}
 }
 
+// A prompt of 100 tokens has 5,050 pairs, however it is cut; of one whose first 60
+// are cached, the 1,830 of those are saved.
+func TestAttentionCostsThePairsOfAPromptInAnyChunks(t *testing.T) {
+	for budget, steps := range map[int]int{1000: 1, 32: 4, 7: 15} {
+		p := small(1000, 4, budget)
+		p.PerPrefillPair = time.Microsecond
+		e := newEngine(t, Config{Profile: p})
+		heads := []Mark{{Tokens: 60, Hash: 1}}
+		for _, want := range []time.Duration{100*time.Millisecond + 5050*time.Microsecond, 40*time.Millisecond + 3220*time.Microsecond} {
+			add(t, e, Request{ID: uint64(want), Prompt: 100, Output: 1, Prefix: heads})
+			var took time.Duration
+			n := 0
+			for e.Stats().Running+e.Stats().Waiting > 0 {
+				took += e.Step().Took
+				n++
+			}
+			if got := took - time.Duration(n)*p.Base; got != want {
+				t.Errorf("with %d tokens a step, the prompt took %v beside its steps, not %v", budget, got, want)
+			}
+			if want > 100*time.Millisecond && n != steps {
+				t.Errorf("with %d tokens a step, it took %d steps, not %d", budget, n, steps)
+			}
+		}
+	}
+}
+
 func TestNothingToDoTakesNoTime(t *testing.T) {
 	e := newEngine(t, Config{Profile: H100()})
 	if st := e.Step(); st.Took != 0 || len(st.Events) != 0 || st.Dead {
