@@ -48,7 +48,9 @@
 // Tokens follow RFC 8725: the algorithms are pinned per issuer and either all of
 // them symmetric, with a secret, or none, with a JWKS, so that neither `none`
 // nor a public key used as a secret gets anywhere; exp is required, and nbf, iss
-// and aud are checked.
+// and aud are checked. One that was found good is remembered by its SHA-256, with
+// what it says, and is not verified again until it expires or the issuer's keys are
+// fetched anew: a key that the issuer took back is good for no token, known or not.
 //
 // # Keys of an issuer
 //

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"net/http"
 	"slices"
@@ -18,7 +19,8 @@ type issuer struct {
 	header string // as net/http keeps it
 	parser *jwt.Parser
 	keys   *keySet // nil: Secret
-	flow   flow    // what arrives with its signed header and no forwarder's key
+	good   *goodTokens
+	flow   flow // what arrives with its signed header and no forwarder's key
 }
 
 func newIssuer(j *Issuer, deps Deps) *issuer {
@@ -31,7 +33,7 @@ func newIssuer(j *Issuer, deps Deps) *issuer {
 	if j.Audience != "" {
 		opts = append(opts, jwt.WithAudience(j.Audience))
 	}
-	s := &issuer{Issuer: *j, header: http.CanonicalHeaderKey(j.Header), parser: jwt.NewParser(opts...)}
+	s := &issuer{Issuer: *j, header: http.CanonicalHeaderKey(j.Header), parser: jwt.NewParser(opts...), good: newGoodTokens()}
 	s.flow.name = j.Name
 	if j.JWKSURL != "" {
 		s.keys = newKeySet(j, deps)
@@ -39,14 +41,31 @@ func newIssuer(j *Issuer, deps Deps) *issuer {
 	return s
 }
 
-// verify checks signature, algorithm, exp, nbf, iss and aud.
+// verify checks signature, algorithm, exp, nbf, iss and aud. What was found good with
+// the keys of now is not looked at again until it expires.
 func (s *issuer) verify(ctx context.Context, token string) (claims, error) {
+	keys, digest := s.keysNow(), sha256.Sum256([]byte(token))
+	if c := s.good.get(digest, keys); c != nil {
+		return c, nil
+	}
 	c := jwt.MapClaims{}
 	_, err := s.parser.ParseWithClaims(token, c, func(t *jwt.Token) (any, error) { return s.keyFor(ctx, t) })
 	if err != nil {
 		return nil, err
 	}
+	if exp, err := c.GetExpirationTime(); err == nil && exp != nil {
+		s.good.put(digest, said{claims: claims(c), until: exp.Time, keys: keys})
+	}
 	return claims(c), nil
+}
+
+// keysNow are the keys before a token is verified: if they are replaced meanwhile,
+// it counts as verified with these, and is verified once more. Nil: a secret.
+func (s *issuer) keysNow() *snapshot {
+	if s.keys == nil {
+		return nil
+	}
+	return s.keys.state.Load()
 }
 
 var errCritical = errors.New("the token has critical extensions")
