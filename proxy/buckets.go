@@ -29,26 +29,20 @@ func NewLimiter(cfg LimiterConfig) (*Buckets, error) {
 	return &Buckets{store: cfg.Store, fallback: f, logger: cfg.Logger, jitter: rand.Float64}, nil
 }
 
-// drawing is what a request draws from which buckets.
-type drawing struct {
-	charges []limit.Charge
-	from    []*policy.Bucket // of each charge
-}
-
 // Take draws from all buckets of the decision, or from none.
 func (b *Buckets) Take(ctx context.Context, d *policy.Decision, need Need) (Allowance, *scheduler.Problem) {
 	if len(d.Buckets) == 0 {
 		return Allowance{}, nil
 	}
-	dr := draw(d.Buckets, need)
-	store, result := b.acquire(ctx, dr.charges)
-	allow := dr.allowance(result.Levels)
+	dr := policy.Draw(d.Buckets, need.drawn())
+	store, result := b.acquire(ctx, dr.Charges)
+	allow := allowance(dr, result.Levels)
 	if !result.Granted {
 		return allow, b.refusal(&refused{
-			bucket: dr.from[result.Refused], charge: &dr.charges[result.Refused], size: d.Size, chinese: need.Chinese, never: result.Never, wait: result.RetryAfter,
+			bucket: dr.From[result.Refused], charge: &dr.Charges[result.Refused], size: d.Size, chinese: need.Chinese, never: result.Never, wait: result.RetryAfter,
 		})
 	}
-	if reserved := dr.tokens(); len(reserved) > 0 {
+	if reserved := dr.Reserved(); len(reserved) > 0 {
 		// The request's end may be that its client left; that is to be settled too.
 		ctx = context.WithoutCancel(ctx)
 		allow.Settle = func(u *scheduler.Usage) { b.settle(ctx, store, reserved, u) }
@@ -56,58 +50,12 @@ func (b *Buckets) Take(ctx context.Context, d *policy.Decision, need Need) (Allo
 	return allow, nil
 }
 
-// draw makes a charge of each limit.
-func draw(buckets []policy.Bucket, need Need) drawing {
-	n := 0
-	for i := range buckets {
-		n += len(buckets[i].Limits)
-	}
-	dr := drawing{charges: make([]limit.Charge, 0, n), from: make([]*policy.Bucket, 0, n)}
-	for i := range buckets {
-		bucket := &buckets[i]
-		for j, l := range bucket.Limits {
-			l = need.widened(bucket.Kind, l)
-			key := limit.Key{Scope: bucket.Scope, Owner: bucket.Owner, Period: l.Period}
-			for _, before := range bucket.Limits[:j] {
-				if before.Period == l.Period {
-					key.Nth++
-				}
-			}
-			dr.charges = append(dr.charges, limit.Charge{Key: key, Limit: l, Cost: need.of(bucket.Kind, l)})
-			dr.from = append(dr.from, bucket)
-		}
-	}
-	return dr
-}
-
-// widened is a limit of tokens whose bucket holds the longest request of the model:
-// else that request could only be made to fit by being counted for less.
-func (n Need) widened(kind policy.BucketKind, l limit.Limit) limit.Limit {
-	if kind != policy.Tokens || int64(n.Longest) <= l.Room() {
-		return l
-	}
-	wide := l
-	if wide.Burst = int64(n.Longest); wide.Validate() != nil {
-		return l
-	}
-	return wide
-}
-
-// of is what a request takes from a bucket. Tokens are an estimate, which must
-// not refuse for ever; what is missing is settled at the end.
-func (n Need) of(kind policy.BucketKind, l limit.Limit) int64 {
-	if kind == policy.Tokens {
-		return min(max(1, int64(n.InputTokens)+int64(n.MaxTokens)), l.Room())
-	}
-	return int64(max(1, n.Sequences))
-}
-
 // allowance tells of the tightest limits.
-func (dr drawing) allowance(levels []limit.Level) Allowance {
+func allowance(dr policy.Drawing, levels []limit.Level) Allowance {
 	var a Allowance
 	for i, l := range levels {
 		at := &a.Requests
-		if dr.from[i].Kind == policy.Tokens {
+		if dr.From[i].Kind == policy.Tokens {
 			at = &a.Tokens
 		}
 		if *at == nil || l.Remaining < (*at).Remaining || l.Remaining == (*at).Remaining && l.Reset > (*at).Reset {
@@ -115,17 +63,6 @@ func (dr drawing) allowance(levels []limit.Level) Allowance {
 		}
 	}
 	return a
-}
-
-// tokens are the charges of tokens.
-func (dr drawing) tokens() []limit.Charge {
-	var out []limit.Charge
-	for i, c := range dr.charges {
-		if dr.from[i].Kind == policy.Tokens {
-			out = append(out, c)
-		}
-	}
-	return out
 }
 
 // acquire asks the store, or memory. It says whom, as that one has to settle.
@@ -141,11 +78,11 @@ func (b *Buckets) acquire(ctx context.Context, charges []limit.Charge) (limit.St
 // Look says what is left of a decision's buckets and takes nothing: a level for
 // each limit of each bucket.
 func (b *Buckets) Look(ctx context.Context, d *policy.Decision) [][]limit.Level {
-	dr := draw(d.Buckets, Need{})
-	for i := range dr.charges {
-		dr.charges[i].Cost = 0
+	dr := policy.Draw(d.Buckets, policy.Need{})
+	for i := range dr.Charges {
+		dr.Charges[i].Cost = 0
 	}
-	_, result := b.acquire(ctx, dr.charges)
+	_, result := b.acquire(ctx, dr.Charges)
 	out, rest := make([][]limit.Level, 0, len(d.Buckets)), result.Levels
 	for _, bucket := range d.Buckets {
 		out, rest = append(out, rest[:len(bucket.Limits)]), rest[len(bucket.Limits):]
@@ -153,19 +90,13 @@ func (b *Buckets) Look(ctx context.Context, d *policy.Decision) [][]limit.Level 
 	return out
 }
 
-// settle corrects what was reserved by what was used. Cached tokens are free.
-// Without usage the reservation stays.
+// settle corrects what was reserved by what was used. Without usage the reservation
+// stays.
 func (b *Buckets) settle(ctx context.Context, store limit.Store, reserved []limit.Charge, u *scheduler.Usage) {
 	if u == nil {
 		return
 	}
-	used := int64(max(0, u.Input-u.Cached)) + int64(max(0, u.Output))
-	corrections := reserved[:0]
-	for _, c := range reserved {
-		if c.Cost = used - c.Cost; c.Cost != 0 {
-			corrections = append(corrections, c)
-		}
-	}
+	corrections := policy.Corrections(reserved, u)
 	if len(corrections) == 0 {
 		return
 	}

@@ -41,6 +41,10 @@ type Need struct {
 	Chinese     bool // how a refusal is worded; else it is in English
 }
 
+func (n Need) drawn() policy.Need {
+	return policy.Need{InputTokens: n.InputTokens, OutputTokens: n.MaxTokens, Longest: n.Longest, Sequences: n.Sequences}
+}
+
 // Allowance is what is left in the tightest buckets, and the way to settle.
 type Allowance struct {
 	Requests, Tokens *Level // nil: no such limit

@@ -37,20 +37,9 @@ func (b *Buckets) refusal(r *refused) *scheduler.Problem {
 	if wait <= longRetry {
 		retry = min(retry, longRetry)
 	}
-	p := scheduler.Refusal(scheduler.CodeRateLimit, r.reason(), retry, r.message(wait))
+	p := scheduler.Refusal(scheduler.CodeRateLimit, r.bucket.Kind.Reason(), retry, r.message(wait))
 	p.Limit, p.NoRetry = r.bucket.Text, wait > longRetry
 	return p
-}
-
-func (r *refused) reason() scheduler.Reason {
-	switch r.bucket.Kind {
-	case policy.Tokens:
-		return scheduler.ReasonTokens
-	case policy.BySize:
-		return scheduler.ReasonSize
-	default:
-		return scheduler.ReasonRequests
-	}
 }
 
 // message names the limit, whom it applies to, and the wait.
