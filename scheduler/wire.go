@@ -217,7 +217,12 @@ const (
 	NoticeQueued  NoticeKind = "queued"  // its position and expected wait
 	NoticeGranted NoticeKind = "granted" // it left the queue
 	NoticeEnded   NoticeKind = "ended"   // it ends here, see Problem
+	NoticeLoad    NoticeKind = "load"    // of no call: how loaded the pool is, every second
 )
+
+// MostLoad is the level of a pool that has long been loaded; -MostLoad is that of one
+// that has long been idle, and 0 is between, where limits are as written.
+const MostLoad = 10
 
 // Notice is the way back from the dispatcher to the proxy.
 type Notice struct {
@@ -235,6 +240,9 @@ type Notice struct {
 	// where its last attempt was, and how many there were.
 	Backend  string `json:"backend,omitempty"`
 	Attempts int    `json:"attempts,omitempty"`
+	// Pool and Load are what a NoticeLoad says: the level, -MostLoad to MostLoad.
+	Pool string `json:"pool,omitempty"`
+	Load int    `json:"load,omitempty"`
 }
 
 // Worker is what the other roles may ask of a worker.

@@ -204,7 +204,7 @@ func (c *call) notice(n scheduler.Notice) {
 	switch n.Kind {
 	case scheduler.NoticeQueued:
 		c.queuedLocked(&n)
-	case scheduler.NoticeGranted:
+	case scheduler.NoticeGranted, scheduler.NoticeLoad: // which is of no call
 	case scheduler.NoticeEnded:
 		if !c.begun { // else the answer that has begun is the end
 			c.endLocked(scheduler.CallEvent{Kind: scheduler.CallProblem, Problem: n.Problem, Backend: n.Backend, Attempts: n.Attempts})

@@ -30,7 +30,10 @@ type Config struct {
 	Beat      time.Duration // 0: 500 ms
 	MaxBuffer int           // bytes of a stream that wait for one client; 0: 8 MB
 	MaxTotal  int64         // bytes that wait for all of them; 0: 256 MB
-	Logger    *slog.Logger
+	// Load hears every second how loaded a pool is, from -scheduler.MostLoad to
+	// scheduler.MostLoad, and must not block. nil: nobody cares.
+	Load   func(pool string, level int)
+	Logger *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
@@ -42,6 +45,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxTotal <= 0 {
 		c.MaxTotal = 256 << 20
+	}
+	if c.Load == nil {
+		c.Load = func(string, int) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

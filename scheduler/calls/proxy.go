@@ -35,6 +35,10 @@ func (d *Desk) Frame(f *scheduler.Frame) error {
 // Notify implements scheduler.Proxy.
 func (d *Desk) Notify(ns []scheduler.Notice) error {
 	for _, n := range ns {
+		if n.Kind == scheduler.NoticeLoad {
+			d.cfg.Load(n.Pool, n.Load)
+			continue
+		}
 		if c := d.get(n.ID); c != nil {
 			c.notice(n)
 		}

@@ -7,14 +7,16 @@ import (
 
 	"fairlane/scheduler"
 	"fairlane/scheduler/capacity"
+	"fairlane/scheduler/turn"
 )
 
 // Policy is what may change while the dispatcher runs.
 type Policy struct {
 	Classes map[string]Class
 	Backend capacity.Config
-	Share   []string // levels of the tree: class, group, user; empty: the Config's
-	Tiers   []Tier   // sets of classes that go first, the first before all
+	Share   []string   // levels of the tree: class, group, user; empty: the Config's
+	Tiers   []Tier     // sets of classes that go first, the first before all
+	Load    turn.Marks // when the pool counts as loaded or idle; zero: the defaults
 }
 
 // Tier is a set of classes that go before all that no tier before it names.

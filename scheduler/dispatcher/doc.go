@@ -72,6 +72,14 @@
 //     late. What waited for a backend to be up is given as long again.
 //   - Who waited in vain: 503 if no backend was up all the time, else 504.
 //
+// # What is told of the load
+//
+// Every second the leader tells all proxies how loaded the pool is ([turn.Load]), by the
+// KV that is held of the budgets of the backends that are up, and by the wait for one's
+// turn: how long ago those users who wait came or were served last, on average. A user's
+// own backlog is no load, and while no head waits for capacity nobody waits for that
+// reason. While no backend is up the level stays.
+//
 // # The tree
 //
 // The levels that [Policy] Share names: class and user, with the group between

@@ -15,7 +15,7 @@ type gauge struct {
 
 // gauges serves the last snapshot of each pool.
 type gauges struct {
-	depth, tokens, oldest, running, slots, kv, budget, up, share, entitled, leader, beta *prometheus.Desc
+	depth, tokens, oldest, running, slots, kv, budget, up, share, entitled, leader, beta, load *prometheus.Desc
 
 	mu    sync.Mutex
 	pools map[string][]gauge
@@ -37,6 +37,7 @@ func newGauges() *gauges {
 		share:    desc("class_share", "Share of the cost delivered over the last minute.", "class"),
 		entitled: desc("class_entitled_share", "The share that the class's weight entitled it to.", "class"),
 		leader:   desc("dispatcher_leader", "1 in the process that holds the pool's lease."),
+		load:     desc("load_level", "How loaded the pool is, 1 to -1 (long idle); limits that follow the load are as written at 0."),
 		beta:     desc("backend_kv_beta", "Part of the KV cache that the controller lets be held.", "backend"),
 		pools:    map[string][]gauge{},
 	}
@@ -54,7 +55,7 @@ func (g *gauges) set(pool string, s []gauge) {
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{g.depth, g.tokens, g.oldest, g.running, g.slots, g.kv, g.budget, g.up, g.share, g.entitled, g.leader, g.beta} {
+	for _, d := range []*prometheus.Desc{g.depth, g.tokens, g.oldest, g.running, g.slots, g.kv, g.budget, g.up, g.share, g.entitled, g.leader, g.beta, g.load} {
 		ch <- d
 	}
 }

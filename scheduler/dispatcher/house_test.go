@@ -257,7 +257,8 @@ func check(t failer, l *leader) {
 			t.Errorf("class %s counts %d, %d in line, %d running; there are %d and %d", name, c.queued, line, l.turn.Running(name), queued[name], running[name])
 		}
 	}
-	for user, n := range l.users {
+	for user, u := range l.users {
+		n := u.waiting
 		line := l.turn.Queue.Waiting(user, len(l.items))
 		for _, r := range line {
 			if it, ok := r.Value.(*item); !ok || it.run != nil || it.entry == nil || it.entry.User != user {

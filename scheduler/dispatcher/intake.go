@@ -84,7 +84,7 @@ func (l *leader) bounds(it *item, now time.Time) *scheduler.Problem {
 func (l *leader) bound(it *item) *scheduler.Problem {
 	e := it.entry
 	switch {
-	case e.MaxQueued > 0 && l.users[e.User] >= e.MaxQueued:
+	case e.MaxQueued > 0 && l.users[e.User].waiting >= e.MaxQueued:
 		return l.refusal(it, scheduler.CodeQueueLimit, scheduler.ReasonUserQueue,
 			fmt.Sprintf("you have %d requests waiting already, the most that is allowed", e.MaxQueued))
 	case l.class(e.Class).full(l.policy.Classes[e.Class].MaxQueued):
@@ -106,7 +106,7 @@ func (l *leader) wait(it *item, returns bool) {
 	c.queued++
 	c.tokens += it.req.Estimate
 	c.join(it, returns)
-	l.users[it.entry.User]++
+	l.userWaits(it.entry)
 	l.expiries.add(it)
 	l.receipts.joins(it)
 }
@@ -117,9 +117,7 @@ func (l *leader) waited(it *item, end string) {
 	c.queued--
 	c.tokens -= it.req.Estimate
 	c.leave(it)
-	if l.users[it.entry.User]--; l.users[it.entry.User] <= 0 {
-		delete(l.users, it.entry.User)
-	}
+	l.userWaited(it.entry, end)
 	l.expiries.remove(it)
 	l.receipts.leaves(it)
 	l.observe(it, end)

@@ -44,7 +44,7 @@ type leader struct {
 	troubles  map[string]*trouble // of requests that are not over
 	suspects  []Suspect
 	expiries  expiries
-	users     map[string]int // waiting requests by user
+	users     map[string]userState // those of whom requests wait
 	classes   map[string]*classState
 	workers   map[string]*workerState
 	proxies   map[string]time.Time // last beat
@@ -54,6 +54,8 @@ type leader struct {
 	names     names
 
 	drain      turn.Drain
+	load       turn.Load
+	loadAt     time.Time // when it was last looked at, and told
 	service    serviceTimes
 	inversions map[[2]string]*inversion   // by the names of the classes, the heavier first
 	preempted  map[string]capacity.Sample // the last one counted, by backend
@@ -89,7 +91,7 @@ func newLeader(ctx context.Context, cfg *Config, p Policy, epoch scheduler.Fence
 		cfg: cfg, ctx: ctx, policy: p, epoch: epoch, say: func(*Status) {},
 		inbox: make(chan func(), inboxSize), done: make(chan struct{}),
 		items: map[string]*item{}, elsewhere: map[string]elsewhere{}, over: newTombstones(remembered), troubles: map[string]*trouble{},
-		users: map[string]int{}, classes: map[string]*classState{},
+		users: map[string]userState{}, classes: map[string]*classState{},
 		workers: map[string]*workerState{}, proxies: map[string]time.Time{}, notices: map[string][]scheduler.Notice{},
 		names: names{}, inversions: map[[2]string]*inversion{}, preempted: map[string]capacity.Sample{},
 		rand:   rand.New(rand.NewPCG(uint64(epoch.Bucket), uint64(epoch.Revision))),
@@ -251,6 +253,7 @@ func (l *leader) tick(now time.Time) {
 	l.missProxies(now)
 	l.progressWhole(now)
 	l.drain.Tick(now, l.short)
+	l.weigh(now)
 	l.invert(now)
 	l.publish(now)
 	l.remember(now)

@@ -33,6 +33,7 @@ type saved struct {
 	Backends []capacity.Learned `json:"backends,omitempty"`
 	Troubles map[string]trouble `json:"troubles,omitempty"`
 	Suspects []Suspect          `json:"suspects,omitempty"`
+	Load     int                `json:"load,omitempty"`
 }
 
 // remember saves what was learned, every 5 s and never twice at once.
@@ -82,7 +83,7 @@ func (l *leader) learned(now time.Time) *saved {
 	s := &saved{
 		Version: savedVersion, At: now, Debts: largest(l.turn.Queue.Export()),
 		Learned:  l.turn.Learned(mostSaved),
-		Troubles: map[string]trouble{}, Suspects: slices.Clone(l.suspects),
+		Troubles: map[string]trouble{}, Suspects: slices.Clone(l.suspects), Load: l.load.Level(),
 	}
 	for id, x := range l.troubles {
 		if len(s.Troubles) < mostSaved {
@@ -125,11 +126,12 @@ func (l *leader) recall(ctx context.Context) {
 }
 
 // inherit begins where a predecessor was. Debts are relative to a clock that
-// stood still since; after a minute they are forgiven.
+// stood still since; after a minute they are forgiven, and the load is forgotten.
 func (l *leader) inherit(s *saved, now time.Time) {
 	age := now.Sub(s.At)
 	if age < debtsGoodFor {
 		l.turn.Queue.Import(s.Debts)
+		l.load.Resume(s.Load)
 	}
 	if age < troublesGoodFor {
 		for id, x := range s.Troubles {

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"time"
 
+	"fairlane/scheduler"
 	"fairlane/scheduler/capacity"
 	"fairlane/scheduler/fairqueue"
 )
@@ -17,7 +18,7 @@ const (
 // publish makes the snapshot that the gauges serve until the next one.
 func (l *leader) publish(now time.Time) {
 	g, pool := l.cfg.Metrics.gauges, l.cfg.Pool
-	out := []gauge{{g.leader, 1, []string{pool}}}
+	out := []gauge{{g.leader, 1, []string{pool}}, {g.load, float64(l.load.Level()) / scheduler.MostLoad, []string{pool}}}
 	for name := range l.policy.Classes {
 		l.class(name)
 	}

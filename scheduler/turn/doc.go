@@ -36,6 +36,19 @@
 // [Drain] is what is delivered a second, learned only while a head waits for capacity.
 // It says how long a request will wait, and whether that is hopeless.
 //
+// # How loaded a pool is
+//
+// [Load] is a level from -10 to 10 that limits may follow. It is loaded above a high
+// mark of the KV budget that is held, or of the time that a user waits for its turn; it
+// is idle below both low marks. The level rises by one for every 2 s that it is loaded
+// without a break, and falls by one for every 10 s that it is idle without a break;
+// between the marks it stays. So it never moves both ways while things stay as they
+// are, what flickers around a mark moves nothing, and a pool that is more loaded at all
+// times never has the lower level.
+//
+// Limits that follow the load change what comes, and so the load: the band between the
+// marks and the slow way down are there that this loop does not swing.
+//
 // # Headroom
 //
 // A class may keep slots free for itself. Who is refused because of that keeps
