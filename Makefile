@@ -29,6 +29,10 @@ demo: ## show in the terminal how a VIP overtakes a flood (a minute)
 article: ## show how a small GPU crashes without limits, and not behind fairlane (a quarter of a minute)
 	go run ./cmd/loadtest article
 
+.PHONY: agree
+agree: ## hold the simulator against the running system with an emulated GPU (a minute and a half, on an idle machine)
+	go run ./cmd/loadtest agree
+
 .PHONY: test
 test: ## run the tests (PKG=./proxy/...)
 	go test $(PKG)

@@ -3,11 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"time"
-
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"fairlane/cmd/internal/cli"
 	"fairlane/loadtest/overtake"
@@ -36,7 +32,10 @@ func (c *overtakeCmd) Run(w *cli.World) error {
 	}
 	cfg := overtake.Config{Base: c.Base, Model: c.Model, Flood: c.Flood, Tokens: c.Tokens}
 	if c.Metrics != "" {
-		cfg.Waiting = func(ctx context.Context) (int, error) { return waiting(ctx, c.Metrics) }
+		cfg.Waiting = func(ctx context.Context) (int, error) {
+			n, err := gauge(ctx, c.Metrics, "fairlane_queue_depth")
+			return int(n), err
+		}
 	}
 	r, err := overtake.Play(ctx, cfg, w.Stdout)
 	if err != nil {
@@ -79,28 +78,4 @@ func (c *overtakeCmd) stage(ctx context.Context, w *cli.World) (stop func(), err
 	c.Base, c.Metrics = s.app.EdgeURL(), s.app.MetricsURL()
 	fmt.Fprintf(w.Stdout, "fairlane at %s in front of an emulated A100 with 8 slots; class vip has weight 8, standard 3.\n", c.Base)
 	return s.stop, nil
-}
-
-// waiting reads fairlane_queue_depth, over all classes.
-func waiting(ctx context.Context, url string) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return 0, err
-	}
-	client := &http.Client{Timeout: 2 * time.Second}
-	resp, err := client.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(resp.Body)
-	if err != nil {
-		return 0, err
-	}
-	sum := 0.0
-	for _, m := range families["fairlane_queue_depth"].GetMetric() {
-		sum += m.GetGauge().GetValue()
-	}
-	return int(sum), nil
 }

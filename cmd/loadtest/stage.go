@@ -15,6 +15,7 @@ import (
 // stage is fairlane in front of an emulated vLLM, in this process.
 type stage struct {
 	app  *app.App
+	gpu  string // URL of the emulated vLLM
 	stop func()
 }
 
@@ -47,5 +48,5 @@ func raise(ctx context.Context, w *cli.World, gpu vllmsim.Config, text func(dir,
 	if err != nil {
 		return fail(err)
 	}
-	return &stage{app: a, stop: func() { a.Stop(); sim.Stop(); _ = os.RemoveAll(dir) }}, nil
+	return &stage{app: a, gpu: "http://" + sim.Addr(), stop: func() { a.Stop(); sim.Stop(); _ = os.RemoveAll(dir) }}, nil
 }

@@ -5,7 +5,23 @@
 //
 // People are told apart by the headers with which Open WebUI forwards them. A
 // token that a stream shows counts as delivered when it comes, and the prompt with
-// the first.
+// the first. A wait is what fairlane says of it in X-Fairlane-Wait-Ms.
+//
+// # Agreement
+//
+// [Agree] holds what was seen against what a simulator says. The two differ by more
+// than who is next only in what the simulator leaves out, and that is noise here:
+//
+//   - The network, the parsing and the hops between the parts: a few milliseconds a
+//     request, which are added to its first token and, while its slot stands empty, to
+//     everybody's wait. With requests of a second or more that is some tenths of a
+//     percent.
+//   - The machine. An emulated GPU that is not given the processor in time makes up
+//     for up to 50 ms, and loses what is later than that: throughput falls, and waits
+//     grow alike. What was seen on a busy machine says nothing.
+//   - The order of arrival. Lengths are the same, but who asks when answered asks at
+//     slightly other moments, so that a share and a median are of slightly other
+//     requests. It falls with the root of their number.
 package play
 
 import (
@@ -17,6 +33,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,6 +47,8 @@ type Config struct {
 	Base   string // base URL without /v1
 	Most   int    // requests in flight, at most; 0: 2,000
 	Client *http.Client
+	// KV reads which part of the backends' KV is in use, of 1; nil: it can't be told.
+	KV func(context.Context) (float64, error)
 }
 
 // ErrTooMany is what a run ends with that had more in flight than it may.
@@ -48,6 +67,7 @@ type game struct {
 	rows   []row
 	flying int
 	failed error
+	kv     kv
 }
 
 // row is what came of a user of the workload.
@@ -55,7 +75,7 @@ type row struct {
 	delivered     float64
 	served        int
 	output, input int
-	firsts        []float32
+	firsts, waits []float32
 }
 
 // Run plays a workload for as long as it says, or until ctx ends.
@@ -80,6 +100,9 @@ func Run(ctx context.Context, cfg Config, w *simulate.Workload) (*simulate.Resul
 		for range max(load.Outstanding, load.Backlog) {
 			wg.Go(func() { g.byItself(ctx, asker) })
 		}
+	}
+	if cfg.KV != nil {
+		wg.Go(func() { g.watch(ctx) })
 	}
 	wg.Wait()
 	if g.failed != nil {
@@ -143,6 +166,7 @@ func (g *game) ask(ctx context.Context, a *asker, ask simulate.Ask) bool {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 		return g.end(ctx, fmt.Errorf("play: %s was answered %d: %s", a.Name(), resp.StatusCode, bytes.TrimSpace(body)))
 	}
+	g.waited(a.Row(), sent, resp.Header.Get("X-Fairlane-Wait-Ms"))
 	lines, tokens := bufio.NewScanner(resp.Body), 0
 	for lines.Scan() {
 		if bytes.HasPrefix(lines.Bytes(), []byte("data: {")) && bytes.Contains(lines.Bytes(), []byte(`"content"`)) && !bytes.Contains(lines.Bytes(), []byte(`"content":""`)) {
@@ -206,6 +230,17 @@ func (g *game) token(i int, first bool, sent time.Time, ask simulate.Ask) {
 	}
 }
 
+// waited counts a wait in milliseconds, if the server says it.
+func (g *game) waited(i int, sent time.Time, ms string) {
+	wait, err := strconv.Atoi(ms)
+	if err != nil || sent.Sub(g.start) < g.w.Warmup {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.rows[i].waits = append(g.rows[i].waits, float32(wait)/1000)
+}
+
 func (g *game) served(i int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -248,40 +283,4 @@ func (g *game) send(ctx context.Context, a *asker, ask simulate.Ask) (*http.Resp
 		req.Header.Set("X-User-Groups", strings.Join(u.Groups, ","))
 	}
 	return g.cfg.Client.Do(req)
-}
-
-// result is what was seen, in the simulator's words. What cannot be seen from
-// outside is left out.
-func (g *game) result() *simulate.Result {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	seconds := g.w.Duration.Seconds()
-	r := &simulate.Result{Workload: g.w.Name, Setup: "measured", Policy: simulate.Fair, Seed: g.w.Seed, Seconds: seconds}
-	total, output, input := 0.0, 0, 0
-	for i := range g.rows {
-		total, output, input = total+g.rows[i].delivered, output+g.rows[i].output, input+g.rows[i].input
-		r.Requests += g.rows[i].served
-	}
-	classes := map[string]*row{}
-	var names []string
-	for i := range g.rows {
-		x, u := &g.rows[i], &g.w.Users[i]
-		c := classes[u.Class]
-		if c == nil {
-			c = &row{}
-			classes[u.Class] = c
-			names = append(names, u.Class)
-		}
-		c.delivered += x.delivered
-		c.firsts = append(c.firsts, x.firsts...)
-		r.Rows = append(r.Rows, simulate.Row{
-			Name: u.Name, Class: u.Class, Persons: max(u.Count, 1), Served: x.served, Share: x.delivered / max(total, 1), First: simulate.QuantilesOf(x.firsts),
-		})
-	}
-	for _, name := range names {
-		c := classes[name]
-		r.Classes = append(r.Classes, simulate.ClassRow{Name: name, Share: c.delivered / max(total, 1), First: simulate.QuantilesOf(c.firsts)})
-	}
-	r.RequestRate, r.OutputRate, r.InputRate, r.CostRate = float64(r.Requests)/seconds, float64(output)/seconds, float64(input)/seconds, total/seconds
-	return r
 }

@@ -1,6 +1,7 @@
 package play
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -39,6 +40,7 @@ func server(t *testing.T, status int) (base string, asked func() []string) {
 		mu.Lock()
 		all = append(all, b.String()+string(body))
 		mu.Unlock()
+		w.Header().Set("X-Fairlane-Wait-Ms", "1500")
 		w.WriteHeader(status)
 		for range 3 {
 			fmt.Fprint(w, "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n")
@@ -56,11 +58,16 @@ func server(t *testing.T, status int) (base string, asked func() []string) {
 func TestWhatIsSeenIsReported(t *testing.T) {
 	t.Parallel()
 	base, asked := server(t, http.StatusOK)
-	r, err := Run(t.Context(), Config{Base: base}, workload(t, "{outstanding: 2}"))
+	w := workload(t, "{outstanding: 2}")
+	w.Duration = 1500 * time.Millisecond
+	r, err := Run(t.Context(), Config{Base: base, KV: func(context.Context) (float64, error) { return 0.25, nil }}, w)
 	if err != nil {
 		t.Fatal(err)
 	}
 	row := r.Rows[0]
+	if row.Wait.P50 != 1.5 || r.Classes[0].Wait.P50 != 1.5 || r.KV != 0.25 || r.KVMost != 0.25 {
+		t.Errorf("waits %v, KV %g", row.Wait, r.KV)
+	}
 	if r.Requests == 0 || row.Served != r.Requests || row.Share != 1 || row.First.N < row.Served || r.Classes[0].Name != "one" {
 		t.Errorf("%+v", r)
 	}
