@@ -233,7 +233,7 @@ func (f *follower) ended(e *scheduler.End) {
 	}
 	f.x.s.estimates.learn(f.x.at.model, f.x.req, e.Usage)
 	if r.outcome == scheduler.Completed && f.x.route.Endpoint.Generates() {
-		f.x.s.outputs.learn(r.userKey, f.x.req.Sequences, e.Usage)
+		f.x.s.outputs.Learn(r.userKey, f.x.req.Sequences, e.Usage)
 	}
 }
 

@@ -81,10 +81,10 @@ func (x *exchange) admit() *scheduler.Problem {
 	if x.req.Model != x.at.model {
 		q.Alias = x.req.Model
 	}
-	expect := x.s.outputs.of(x.id.UserKey)
-	q.ExpectedTokens = int(expect.mean)
+	expect := x.s.outputs.Of(x.id.UserKey)
+	q.ExpectedTokens = int(expect.Mean)
 	need := Need{
-		InputTokens: x.s.estimates.input(x.at.model, x.req), MaxTokens: expect.reserve(x.req), Longest: x.at.longest, Sequences: x.req.Sequences,
+		InputTokens: x.s.estimates.input(x.at.model, x.req), MaxTokens: expect.Reserve(x.req.Endpoint, x.req.MaxTokens, x.req.Sequences), Longest: x.at.longest, Sequences: x.req.Sequences,
 	}
 	return x.take(&q, need)
 }

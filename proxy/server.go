@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"fairlane/proxy/policy"
 	"fairlane/scheduler"
 )
 
@@ -23,7 +24,7 @@ type Server struct {
 	metrics   *metrics
 	cors      cors
 	estimates *estimates
-	outputs   *outputs
+	outputs   *policy.Outputs
 	held      budget // bytes of bodies
 	status    atomic.Pointer[QueueStatus]
 
@@ -57,7 +58,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metrics of the edge: %w", err)
 	}
-	s := &Server{cfg: cfg, deps: deps, metrics: m, cors: newCORS(cfg.CORSOrigins), estimates: newEstimates(), outputs: newOutputs(), flight: newFlight()}
+	s := &Server{cfg: cfg, deps: deps, metrics: m, cors: newCORS(cfg.CORSOrigins), estimates: newEstimates(), outputs: policy.NewOutputs(), flight: newFlight()}
 	s.held.limit.Store(cfg.MaxBytes)
 	s.SetQueueStatus(cfg.QueueStatus)
 	s.drain, s.refuse = context.WithCancel(context.Background())
