@@ -34,9 +34,9 @@ type exchange struct {
 	req      *openai.Request
 	at       place // of the model
 	decision *policy.Decision
-	allow    Allowance
-	opened   *half  // the receipt of what is in the queue; nil: nobody keeps receipts
-	place    string // in the queue, when it came, as its header tells it; empty: not known
+	settle   func(*scheduler.Usage) // what was taken from buckets; nil: no tokens were
+	opened   *half                  // the receipt of what is in the queue; nil: nobody keeps receipts
+	place    string                 // in the queue, when it came, as its header tells it; empty: not known
 }
 
 // statusLeft is what logs say of a client that left; nothing is sent.
@@ -196,8 +196,8 @@ func (x *exchange) end() {
 	if x.rec.outcome == "" {
 		x.rec.outcome = scheduler.Failed
 	}
-	if x.allow.Settle != nil {
-		x.allow.Settle(x.rec.used())
+	if x.settle != nil {
+		x.settle(x.rec.used())
 	}
 	x.s.held.release(x.held)
 	x.rec.ended = time.Now()

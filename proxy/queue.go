@@ -107,7 +107,7 @@ func (x *exchange) take(q *policy.Query, need Need) *scheduler.Problem {
 	allow, p := x.s.deps.Limiter.Take(x.r.Context(), d, need)
 	limitHeaders(x.header(), allow)
 	if p == nil {
-		x.allow = allow
+		x.settle = allow.Settle
 	}
 	return p
 }
