@@ -2,6 +2,7 @@ package limit
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 )
@@ -48,6 +49,19 @@ func (l Limit) Among(n int) Limit {
 	}
 	return l
 }
+
+// Times is the limit with f times as much in the same period, whole numbers and at
+// least 1. The period stays, and with it the bucket. Where that would be no limit any
+// more it is the limit itself.
+func (l Limit) Times(f float64) Limit {
+	scaled := Limit{N: times(l.N, f), Period: l.Period, Burst: times(l.Room(), f)}
+	if scaled.Validate() != nil {
+		return l
+	}
+	return scaled
+}
+
+func times(n int64, f float64) int64 { return int64(max(1, min(math.Round(float64(n)*f), most))) }
 
 // unit is a word for a period, singular.
 type unit struct {

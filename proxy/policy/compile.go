@@ -38,6 +38,7 @@ type Policy struct {
 	passed   rule   // whose limits calls past the queue have, unless a rule names their endpoint
 	classes  map[string]*class
 	maxSlots map[string]int
+	follows  []Following
 }
 
 // class is a Class with what follows from it.
@@ -54,7 +55,7 @@ type rule struct {
 
 	class          *class
 	weight         float64
-	limits, tokens *Limits
+	limits, tokens graded
 	sizes          sizes
 	maxRunning     int
 	maxQueued      int
@@ -76,7 +77,8 @@ type rule struct {
 
 type sizes struct {
 	Sizes
-	scopes [3]string // light, medium, heavy
+	limits [3]graded // light, medium, heavy
+	scopes [3]string
 }
 
 // New checks and compiles a configuration. The error joins all that is wrong, each
@@ -92,6 +94,9 @@ func New(cfg Config) (*Policy, error) {
 		r.position = i
 		r.from = strings.TrimSuffix("policy["+strconv.Itoa(i)+"] "+r.brief, " *")
 		p.rules = append(p.rules, r)
+		if f := cfg.Rules[i].Follow; f != nil {
+			p.follows = append(p.follows, Following{Rule: cmp.Or(cfg.Rules[i].Name, "policy["+strconv.Itoa(i)+"]"), Follow: *f})
+		}
 	}
 	p.rules = append(p.rules, compileBuiltIn(&cfg, classes))
 	passed := Passed()
@@ -132,7 +137,7 @@ func compileBuiltIn(cfg *Config, classes map[string]*class) rule {
 }
 
 func compile(in *Rule, classes map[string]*class, global Sizes) rule {
-	r := rule{checks: compileWhen(&in.When), shared: in.Shared, limits: in.Limits.clone(), tokens: in.Tokens.clone()}
+	r := rule{checks: compileWhen(&in.When), shared: in.Shared, limits: grade(in.Limits, in.Follow), tokens: grade(in.Tokens, in.Follow)}
 	r.namesEndpoint = len(in.When.Endpoint) > 0
 	r.label, r.brief = label(in), cmp.Or(in.Name, in.When.brief())
 	r.requestScope, r.tokenScope = "requests/"+r.label, "tokens/"+r.label
@@ -146,6 +151,7 @@ func compile(in *Rule, classes map[string]*class, global Sizes) rule {
 		r.sizes.Sizes = in.Sizes.over(global)
 		for i, size := range []string{SizeLight, SizeMedium, SizeHeavy} {
 			r.sizes.scopes[i] = "size/" + size + "/" + r.label
+			r.sizes.limits[i] = grade([...]*Limits{r.sizes.Light.Limits, r.sizes.Medium.Limits, r.sizes.Heavy.Limits}[i], in.Follow)
 		}
 		r.mark(keySizes, true)
 	}

@@ -33,7 +33,7 @@ func (p *Policy) Decide(id *identity.Identity, q *Query) (*Decision, *scheduler.
 	if d.nobody = id.Nobody; d.nobody {
 		d.MaxRunning, d.MaxQueued = 0, 0
 	} else {
-		p.buckets(d, id.UserKey, q.Passed)
+		p.buckets(d, id.UserKey, q)
 	}
 	return d, d.check(q)
 }
@@ -103,34 +103,35 @@ func (s *sizes) of(q *Query) string {
 }
 
 // row is the limits of a size and the scope of their buckets.
-func (s *sizes) row(size string) (*Limits, string) {
+func (s *sizes) row(size string) (*graded, string) {
+	i := 0
 	switch size {
 	case SizeHeavy:
-		return s.Heavy.Limits, s.scopes[2]
+		i = 2
 	case SizeMedium:
-		return s.Medium.Limits, s.scopes[1]
+		i = 1
 	default:
-		return s.Light.Limits, s.scopes[0]
 	}
+	return &s.limits[i], s.scopes[i]
 }
 
-func (p *Policy) buckets(d *Decision, user string, passed bool) {
+func (p *Policy) buckets(d *Decision, user string, q *Query) {
 	d.Buckets = d.store[:0]
 	r := p.by(d, keyLimits)
-	if passed {
+	if q.Passed {
 		if r.builtIn {
 			r = &p.passed
 		}
-		d.add(Requests, r.limits, r.requestScope, r.owner(user))
+		d.add(r.limits.bucket(q.Load), Requests, r.requestScope, r.owner(user))
 		return
 	}
-	d.add(Requests, r.limits, r.requestScope, r.owner(user))
+	d.add(r.limits.bucket(q.Load), Requests, r.requestScope, r.owner(user))
 	r = p.by(d, keyTokens)
-	d.add(Tokens, r.tokens, r.tokenScope, r.owner(user))
+	d.add(r.tokens.bucket(q.Load), Tokens, r.tokenScope, r.owner(user))
 	if d.Size != "" {
 		r = p.by(d, keySizes)
 		limits, scope := r.sizes.row(d.Size)
-		d.add(BySize, limits, scope, r.owner(user))
+		d.add(limits.bucket(q.Load), BySize, scope, r.owner(user))
 	}
 }
 
@@ -141,9 +142,11 @@ func (r *rule) owner(user string) string {
 	return user
 }
 
-func (d *Decision) add(kind BucketKind, l *Limits, scope, owner string) {
-	if l != nil && len(l.Set) > 0 {
-		d.Buckets = append(d.Buckets, Bucket{Kind: kind, Scope: scope, Owner: owner, Limits: l.Set, Text: l.Text})
+// add takes a bucket that has limits.
+func (d *Decision) add(b Bucket, kind BucketKind, scope, owner string) {
+	if len(b.Limits) > 0 {
+		b.Kind, b.Scope, b.Owner = kind, scope, owner
+		d.Buckets = append(d.Buckets, b)
 	}
 }
 

@@ -32,6 +32,8 @@ type Query struct {
 	// ExpectedTokens is what is expected of this user where MaxTokens is 0.
 	ExpectedTokens int
 	Sequences      int // that the request becomes at the backend
+	// Load is how loaded the pool is, -scheduler.MostLoad to scheduler.MostLoad.
+	Load int
 	// Passed is set of a call that needs no GPU and goes past the queue.
 	Passed bool
 
@@ -58,8 +60,12 @@ type Bucket struct {
 	Kind   BucketKind
 	Scope  string        // kind, size and rule: who else has such a bucket
 	Owner  string        // the user key; empty: shared by all who match the rule
-	Limits []limit.Limit // never empty; not to be changed
-	Text   string        // as the admin wrote them
+	Limits []limit.Limit // in force; never empty; not to be changed
+	Text   string        // the same: as the admin wrote them, unless they follow the load
+	// Written is what the rule says where the load makes it Factor times that; nil: the
+	// limits are as written.
+	Written *Limits
+	Factor  float64
 }
 
 // Key names the bucket in a store. It does not depend on the limits, so that a

@@ -22,6 +22,20 @@
 // person's. A background task has no size, for nobody asked for it; a request
 // without max_tokens counts as what is expected of its user.
 //
+// # Limits that follow the load
+//
+// A rule may let its limits follow the load of the pool that a request goes to. At
+// level L of it (in [Query], from -[scheduler.MostLoad], idle, to [scheduler.MostLoad])
+// they are F times what is written:
+//
+//	F = 1 + L/MostLoad · (from - 1)   loaded, L > 0
+//	F = 1 - L/MostLoad · (to - 1)     idle, L < 0
+//
+// in whole numbers and at least 1; the period stays, and the bucket with it. What was
+// used keeps the time that it takes to flow back, so that a step neither gives nor
+// takes anything but the speed. Whatever the load, a request fits into a bucket into
+// which it fits as written. What an administrator set as a quota follows nothing.
+//
 // # What goes past the queue
 //
 // Tokenizing and the like needs no GPU, and a client may do it often. It has a

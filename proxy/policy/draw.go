@@ -29,7 +29,7 @@ func Draw(buckets []Bucket, need Need) Drawing {
 	for i := range buckets {
 		bucket := &buckets[i]
 		for j, l := range bucket.Limits {
-			l = need.widened(bucket.Kind, l)
+			l = need.widened(bucket, j)
 			key := limit.Key{Scope: bucket.Scope, Owner: bucket.Owner, Period: l.Period}
 			for _, before := range bucket.Limits[:j] {
 				if before.Period == l.Period {
@@ -43,14 +43,19 @@ func Draw(buckets []Bucket, need Need) Drawing {
 	return dr
 }
 
-// widened is a limit of tokens whose bucket holds the longest request of the model:
-// else that request could only be made to fit by being counted for less.
-func (n Need) widened(kind BucketKind, l limit.Limit) limit.Limit {
-	if kind != Tokens || int64(n.Longest) <= l.Room() {
-		return l
+// widened is a limit of the bucket that holds what has to be let through at once. Of
+// tokens that is the longest request of the model: else it could only be made to fit
+// by being counted for less. Of requests it is what the limit as written lets through:
+// else who comes while the pool is loaded would be told that it never can be.
+func (n Need) widened(b *Bucket, i int) limit.Limit {
+	l, least := b.Limits[i], int64(n.Longest)
+	if b.Kind != Tokens {
+		if least = n.of(b.Kind, l); b.Written == nil || least > b.Written.Set[i].Room() {
+			return l
+		}
 	}
 	wide := l
-	if wide.Burst = int64(n.Longest); wide.Validate() != nil {
+	if wide.Burst = least; least <= l.Room() || wide.Validate() != nil {
 		return l
 	}
 	return wide

@@ -60,6 +60,7 @@ type Rule struct {
 	AllowFields    []string // scheduling fields of the body that pass
 	PrefixCache    *string  // shared | own
 	Shared         bool     // the limits are one bucket of all who match
+	Follow         *Follow  // the limits follow the load
 }
 
 // When are conditions that must all hold; of a list any value. A nil field is no

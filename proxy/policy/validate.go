@@ -104,8 +104,15 @@ func (c *Config) validateRule(f *faults, path string, r *Rule) {
 	if r.PrefixCache != nil && *r.PrefixCache != CacheShared && *r.PrefixCache != CacheOwn {
 		f.add(path+".prefix_cache", "is %q, and has to be %s or %s", *r.PrefixCache, CacheShared, CacheOwn)
 	}
-	if r.Shared && r.Limits == nil && r.Tokens == nil && r.Sizes == nil {
+	limited := r.Limits != nil || r.Tokens != nil || r.Sizes != nil
+	if r.Shared && !limited {
 		f.add(path+".shared", "the rule has no limits, tokens or sizes that could be shared")
+	}
+	if r.Follow != nil {
+		f.follow(path+".limits_follow_load", r.Follow)
+		if !limited {
+			f.add(path+".limits_follow_load", "the rule has no limits, tokens or sizes that could follow the load")
+		}
 	}
 }
 
