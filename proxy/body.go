@@ -13,6 +13,7 @@ import (
 const (
 	firstRead = 16 << 10 // bytes for a body of unknown length
 	trustRead = 1 << 20  // bytes that are reserved at once for a body of known length
+	trustMore = 4        // as many times what has come is reserved then
 	spare     = 128      // bytes behind a body, so that what is added to it needs no copy
 )
 
@@ -68,10 +69,19 @@ func (x *exchange) readInto(size int64) ([]byte, *scheduler.Problem) {
 			return nil, x.broken(err)
 		}
 		if len(buf) == cap(buf) {
-			buf, p = x.grow(buf, 2*int64(len(buf)))
+			buf, p = x.grow(buf, room(int64(len(buf)), x.r.ContentLength))
 		}
 	}
 	return nil, p
+}
+
+// room is for how many bytes there is to be room when so many came: never for more
+// than there will be, if that is known, so that a long body is copied seldom.
+func room(came, length int64) int64 {
+	if length < 0 {
+		return 2 * came
+	}
+	return min(trustMore*came, length)
 }
 
 // grow makes room for size bytes, of which memory has to be there.
