@@ -164,6 +164,8 @@ func (q *Queue) charge(r *Request, to Cost) {
 	x, i := r.flight, q.depth-1
 	for n := &r.flow.node; n != nil; n = n.up() {
 		n.in.charge(n, span(to, x.weights[i])-span(x.charged, x.weights[i]))
+		n.in.spend(to-x.charged, x.charged == 0)
+		q.sweep(n.in)
 		i--
 	}
 	x.charged = to

@@ -26,23 +26,25 @@
 // # The algorithm
 //
 // A tree: root → class → (group →) user. Each inner node has, for its children, a
-// heap of the ready ones by (V, activation), a clock vnow, and a fluid clock g.
+// heap of the ready ones by (V, activation), a clock vnow, a fluid clock g, and h,
+// which is g without the reserve of whom was served last.
 //
 //	ready       a user: its head's sequences fit under max_running, or it runs
 //	            nothing. An inner node: a child is ready. Others are in no heap.
 //	come back   on becoming ready, m the smallest V of those that are:
-//	            lift = none ready ? max(vnow, g) : max(vnow, m, min(g, m + Q))
+//	            lift = none ready ? max(vnow, h) : max(vnow, min(h, m + Q))
 //	            floor = lift; V = max(V, lift)
 //	dispatch    follow the smallest V to a head. The caller says [Take], [Stop],
 //	            [Skip], [Bypass] or [Yield]. On the way of who is taken:
 //	            vnow = max(vnow, smallest V); charge the reserve
-//	charge      V moves; downwards no further than the floor
-//	progress    charge what exceeds the charge so far; deliver
-//	settle      charge the actual cost; deliver; return the sequences; come back
-//	deliver     g = max(vnow, g + new work/Σ weights of the children with work)
+//	charge      V moves; downwards no further than the floor. By the charge, which a
+//	            refund makes negative: net = max(vnow, net) + charge/Σ weights of the
+//	            children with work; g = max(g, net)
+//	progress    charge what exceeds the charge so far
+//	settle      charge the actual cost; return the sequences; come back
 //	requeue     refund; back at its old place, and no lift if the node had left
 //	remove      in flight: refund, return the sequences, come back; waiting: no charge
-//	forget      no work, no children, and V ≤ g: nothing is lost by it
+//	forget      no work, no children, and V ≤ g: what is lost by it is g − h
 //
 // Q is the mean cost of the requests that were settled, at weight 1. All charges
 // of a request are at the weights of its dispatch; a new weight counts from the next.
@@ -59,6 +61,11 @@
 //     stand still, and who was served once before them would never be again. g
 //     goes on, and newcomers begin behind who has waited. It may run ahead of all
 //     V while reservations are too small; hence the bound m + Q.
+//   - g moves by charges, as V does. By deliveries, and never below vnow, it came to
+//     lie above the V of somebody who always had work by as much as was ever reserved
+//     and not delivered: who asked now and then went behind a mean request of a flood.
+//   - h is where the last request began, as in the original: beside a single other
+//     one, who comes back has the next slot. The other's V lies behind its reserve.
 //   - Who is at its max_running leaves the heap and comes back like one that was
 //     idle. Staying in front it would block the others; skipped in place it would
 //     hoard credit for the day on which its limit is raised.
@@ -78,8 +85,9 @@
 // V_f was the smallest. It put f ahead by at most Ê/w. Since then f may be corrected
 // upwards and g downwards only for the requests that were in flight then, K at
 // most together, by δ each; what was dispatched below g later adds to V_g on the
-// whole. Where f or g came back, it began at m + Q at most, or with debt, which
-// only the others' service works off.
+// whole. Where f or g came back, it began at m + Q at most, and not before vnow, which
+// no V was above when it was served last; or with debt, which only the others'
+// service works off.
 //
 // Service: over any interval |W_f/w_f − W_g/w_g| ≤ 2B + 2K·Û/w, W being what was
 // delivered. V_f − V_g changes by 2B at most, V moves by charges, and charged and
@@ -87,7 +95,7 @@
 //
 // Fluid: a request starts within twice the time that it takes on an ideal server,
 // which serves all users at once by weight, plus the time for B. While it waits g
-// grows as fast as the ideal server serves one that always has work. Until g has
+// grows as fast as the ideal server serves one that always has work. Until h has
 // passed its V by Q, newcomers may go first, at most as much as the ideal server
 // would have given them; afterwards they begin behind it. This is an argument and not
 // a proof, so the tests hold it against such a server, with newcomers at more
@@ -135,6 +143,12 @@
 //
 // # Where this differs from a plain reading
 //
+//   - The lift of one that comes back was max(vnow, m, min(g, m + Q)), g moving by what
+//     is delivered. Somebody who asks every three seconds beside 3,000 waiting requests
+//     of another class, 64 at once, then waits for 1.5 to 1.7 mean times between two
+//     completions, at the median of five seeds each: 45 of 100 times g put it behind m,
+//     54 times it lost the tie at m. Now it is 0.63 to 0.75, and 0.7 is the least for
+//     whom no slot is kept. All bounds hold as before.
 //   - A node that returns by a requeue keeps its old V for one dispatch only, then
 //     it is lifted. Else the time that a failed attempt took would be credit for
 //     all that has arrived meanwhile.

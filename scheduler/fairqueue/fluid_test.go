@@ -106,6 +106,7 @@ type day struct {
 	active   []float64 // greatest sum of active weights while it waited
 	sums     []float64 // sum of active weights after each arrival so far; between two it only falls
 	running  ends
+	mean     float64 // greatest Q so far, in tokens
 }
 
 func newDay(slots int, c float64, arrivals []arrival) *day {
@@ -130,6 +131,7 @@ func (d *day) run(until float64) {
 			e := heap.Pop(&d.running).(*ending)
 			now = e.at
 			d.q.Settle(e.r, d.cost(e.r))
+			d.mean = max(d.mean, tokens(d.q.mean.span()))
 			continue
 		}
 		if next == len(d.arrivals) {
@@ -175,7 +177,7 @@ func (d *day) judge(until float64) (worst float64, who int) {
 		if math.IsNaN(start) {
 			active, start = slices.Max(d.sums[i:]), until
 		}
-		b := (largest/a.weight + largest) * active / d.c
+		b := (largest/a.weight + d.mean) * active / d.c
 		if x := start - a.at - 2*(finished[i]-a.at) - b; x > worst {
 			worst, who = x, i
 		}

@@ -8,20 +8,23 @@ type level struct {
 	ready    nodes  // only children that may be served: see node.mayStart
 	resting  nodes  // without work, not yet forgotten
 	vnow     int64  // V of the last child that was served in turn; never falls
-	fluid    int64  // g, what a child that always had work would have received; never falls
+	fluid    int64  // g, what a child that always had work would have been charged; never falls
+	net      int64  // the same, less what was refunded
+	begun    int64  // g without the reserve of the child that was served last; never falls
 	active   weight // of the busy children
 	busy     int    // how many those are
 	waiting  int    // requests
 	estimate Cost   // of those that wait
 }
 
-// lift is the least V at which a child comes back: no credit for idling.
+// lift is the least V at which a child comes back: no credit for idling. It is where
+// a request began that somebody started last who always had work, so that who comes
+// back is next beside a single other one.
 func (l *level) lift(q int64) int64 {
 	if len(l.ready.e) == 0 {
-		return max(l.vnow, l.fluid)
+		return max(l.vnow, l.begun)
 	}
-	m := l.ready.e[0].v
-	return max(l.vnow, m, min(l.fluid, m+q))
+	return max(l.vnow, min(l.begun, l.ready.e[0].v+q))
 }
 
 // comeBack makes n ready; debt is kept.
@@ -72,15 +75,25 @@ func (l *level) charge(n *node, d int64) {
 	}
 }
 
-// deliver moves the fluid clock by work that was done for one of the children.
-func (l *level) deliver(c Cost) {
-	l.fluid = min(max(l.vnow, l.fluid+span(c, l.active)), farthest)
+// spend moves the fluid clock by what one of the children is charged, at the start of
+// a request or later. After a refund it stands until as much was charged again.
+func (l *level) spend(c Cost, start bool) {
+	was := l.fluid
+	l.net = min(max(l.vnow, l.net)+span(c, l.active), farthest)
+	l.fluid = max(l.fluid, l.net, l.vnow)
+	if start {
+		l.begun = was
+	} else {
+		l.begun += l.fluid - was
+	}
 }
 
 // shift moves all virtual times of the level by d; only differences mean anything.
 func (l *level) shift(d int64) {
 	l.vnow += d
 	l.fluid += d
+	l.net += d
+	l.begun += d
 	for _, n := range l.children {
 		n.v += d
 		n.floor += d

@@ -35,7 +35,9 @@ type modelNode struct {
 	parent      *modelNode
 	children    []*modelNode
 	v, floor    int64
-	vnow, fluid int64
+	vnow        int64
+	fluid, net  int64
+	begun       int64
 	act         int
 	ready, kept bool
 	waiting     []*modelRequest // of a user
@@ -201,9 +203,9 @@ func (m *model) q() int64 {
 
 func (m *model) comeBack(n *modelNode) {
 	p := n.parent
-	lift := max(p.vnow, p.fluid)
+	lift := max(p.vnow, p.begun)
 	if h := p.heap(); len(h) > 0 {
-		lift = max(p.vnow, h[0].v, min(p.fluid, h[0].v+m.q()))
+		lift = max(p.vnow, min(p.begun, h[0].v+m.q()))
 	}
 	n.v, n.floor = max(n.v, lift), lift
 	m.acts++
@@ -263,6 +265,7 @@ func (m *model) charge(r *modelRequest, to Cost) {
 		if d < 0 {
 			n.v = max(n.v, n.floor)
 		}
+		n.parent.spend(to-r.charged, r.charged == 0)
 	}
 	r.charged = to
 }
@@ -280,14 +283,22 @@ func (m *model) deliver(r *modelRequest, actual Cost) {
 			t.owed += t.floor * float64(x)
 		}
 	}
-	for n := r.leaf; n.parent != nil; n = n.parent {
-		var sum int64
-		for _, c := range n.parent.children {
-			if c.busy() {
-				sum += c.weight
-			}
+}
+
+// spend moves the fluid clock of a node's children.
+func (n *modelNode) spend(c Cost, start bool) {
+	var sum int64
+	for _, c := range n.children {
+		if c.busy() {
+			sum += c.weight
 		}
-		n.parent.fluid = max(n.parent.vnow, n.parent.fluid+modelSpan(x, sum))
+	}
+	n.net = max(n.vnow, n.net) + modelSpan(c, sum)
+	was := n.fluid
+	n.fluid = max(n.fluid, n.net, n.vnow)
+	n.begun += n.fluid - was
+	if start {
+		n.begun = was
 	}
 }
 

@@ -35,8 +35,11 @@ func mutants() []mutant {
 		},
 		{"no clamp at the floor", []edit{{"level.go", "if d < 0 {", "if false {"}}, "TestScripts/floor"},
 		{"ties by id", []edit{{"heap.go", "e.act < o.act", "e.n.key < o.n.key"}}, "TestScripts/ties"},
-		{"no fluid clock", []edit{{"level.go", "l.fluid+span(c, l.active)", "0*l.fluid"}}, "TestNewcomersDoNotFreezeTheClock"},
-		{"the fluid clock without a bound", []edit{{"level.go", "min(l.fluid, m+q)", "l.fluid"}}, "TestScripts/lift"},
+		{"no fluid clock", []edit{{"level.go", "max(l.fluid, l.net, l.vnow)", "l.vnow"}}, "TestNewcomersDoNotFreezeTheClock"},
+		{"the fluid clock without a bound", []edit{{"level.go", "min(l.begun, l.ready.e[0].v+q)", "l.begun"}}, "TestScripts/lift"},
+		{"who comes back goes behind all others", []edit{{"level.go", "max(l.vnow, min(l.begun", "max(l.vnow, l.ready.e[0].v, min(l.begun"}}, "TestScripts/lift"},
+		{"a reserve moves the clock at once", []edit{{"level.go", "l.begun = was", "l.begun = l.fluid"}}, "TestScripts/lift"},
+		{"a clock that forgets refunds", []edit{{"level.go", "max(l.vnow, l.net)+span(c, l.active)", "max(l.fluid, l.net)+span(c, l.active)"}}, "TestScripts/floor"},
 		{"a hang-up settles 0", []edit{{"cost.go", "return Actual(w, in.Tokens, in.Cached, generated)", "return 0"}}, "TestHangUpsPayForTheirPrompts"},
 		{
 			"max_running skipped in place", []edit{

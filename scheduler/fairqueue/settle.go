@@ -1,7 +1,7 @@
 package fairqueue
 
 // Progress tells what a request in flight has cost so far: what exceeds its
-// charge is charged, and the fluid clock moves. What is not in flight is left
+// charge is charged. What is not in flight is left
 // alone.
 func (q *Queue) Progress(r *Request, actual Cost) {
 	if r.flight == nil {
@@ -72,7 +72,7 @@ func (q *Queue) Adopt(r *Request, path []Step, u User, weights []float64, charge
 	q.refreshAll(f.user)
 }
 
-// deliver moves the fluid clocks by what r received since the last time.
+// deliver tells the tiers what r received since the last time.
 func (q *Queue) deliver(r *Request, actual Cost) {
 	x := actual - r.flight.delivered
 	if x <= 0 {
@@ -81,10 +81,6 @@ func (q *Queue) deliver(r *Request, actual Cost) {
 	r.flight.delivered = actual
 	q.repay(r.flight, x)
 	q.reckon(r.flight, max(r.flight.charged-actual, 0))
-	for n := &r.flow.node; n != nil; n = n.up() {
-		n.in.deliver(x)
-		q.sweep(n.in)
-	}
 }
 
 // land returns the sequences of r, which belongs to no flow then.
