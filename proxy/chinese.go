@@ -76,6 +76,13 @@ func (r *refused) chineseTooMuch() string {
 }
 
 func (r *refused) chineseWho() string {
+	if r.lowered() {
+		return "服务器繁忙期间，" + r.chineseWhom()
+	}
+	return r.chineseWhom()
+}
+
+func (r *refused) chineseWhom() string {
 	switch {
 	case r.bucket.Owner == "":
 		return "共用此限额的所有人合计"

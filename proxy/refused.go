@@ -50,11 +50,11 @@ func (r *refused) message(wait time.Duration) string {
 	l := r.charge.Limit
 	switch r.bucket.Kind {
 	case policy.Tokens:
-		return fmt.Sprintf("%s may use %s; there is room for this request in %s.", r.who(), rate(l, "token"), words(wait))
+		return fmt.Sprintf("%s may use %s; there is room for this request in %s.", r.who(), rate(l, "token")+r.loaded(), words(wait))
 	case policy.BySize:
-		return fmt.Sprintf("%s are limited to %s; %s in %s.", r.sized(), rate(l, ""), r.next(), words(wait))
+		return fmt.Sprintf("%s are limited to %s; %s in %s.", r.sized(), rate(l, "")+r.loaded(), r.next(), words(wait))
 	default:
-		return fmt.Sprintf("%s may send %s; %s in %s.", r.who(), rate(l, "request"), r.next(), words(wait))
+		return fmt.Sprintf("%s may send %s; %s in %s.", r.who(), rate(l, "request")+r.loaded(), r.next(), words(wait))
 	}
 }
 
@@ -81,6 +81,16 @@ func (r *refused) sized() string {
 	}
 	return "Your " + what
 }
+
+// loaded says that the limit is lower than usual.
+func (r *refused) loaded() string {
+	if r.lowered() {
+		return " while the server is busy"
+	}
+	return ""
+}
+
+func (r *refused) lowered() bool { return r.bucket.Written != nil && r.bucket.Factor < 1 }
 
 func (r *refused) next() string {
 	if r.charge.Cost > 1 {

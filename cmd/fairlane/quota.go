@@ -76,10 +76,18 @@ func (c *quotaGetCmd) Run(w *cli.World) error {
 		for _, b := range q.Buckets {
 			for _, l := range b.Levels {
 				reset := time.Duration(l.ResetSeconds * float64(time.Second)).Round(time.Second)
-				fmt.Fprintf(t, "%s\t%s\t%d of %d\t%v\t%s\n", b.Of, l.Limit, l.Remaining, l.Most, reset, b.From)
+				fmt.Fprintf(t, "%s\t%s\t%d of %d\t%v\t%s\n", b.Of, l.Limit, l.Remaining, l.Most, reset, b.From+followed(&b))
 			}
 		}
 	})
+}
+
+// followed says what the load makes of a limit.
+func followed(b *quota.BucketStatus) string {
+	if b.Written == "" {
+		return ""
+	}
+	return fmt.Sprintf(", %.3g times %s as written, for the load", b.Factor, b.Written)
 }
 
 type quotaSetCmd struct {

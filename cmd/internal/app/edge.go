@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -31,19 +32,32 @@ type edge struct {
 // decider decides by the policy and the quotas of now.
 type decider struct {
 	now    atomic.Pointer[policy.Policy]
+	loads  *proxy.Loads
+	pool   string // the first, whose load counts where none is named
 	quotas *quota.Book
 }
 
 // Decide implements proxy.Decider.
 func (d *decider) Decide(id *identity.Identity, q *policy.Query) (*policy.Decision, *scheduler.Problem) {
-	decision, p := d.now.Load().Decide(id, q)
+	decision, p := d.rules(id, q)
 	d.quotas.Apply(id, decision)
 	return decision, p
 }
 
+// rules decides by the policy and the load of now.
+func (d *decider) rules(id *identity.Identity, q *policy.Query) (*policy.Decision, *scheduler.Problem) {
+	rules := d.now.Load()
+	if len(rules.Following()) == 0 {
+		return rules.Decide(id, q)
+	}
+	asked := *q
+	asked.Load = d.loads.Level(cmp.Or(q.Pool, d.pool))
+	return rules.Decide(id, &asked)
+}
+
 // byRules decides as if there were no quotas.
 func (d *decider) byRules(id *identity.Identity, q *policy.Query) *policy.Decision {
-	decision, _ := d.now.Load().Decide(id, q)
+	decision, _ := d.rules(id, q)
 	return decision
 }
 
@@ -51,12 +65,12 @@ func (a *App) startEdge(ctx context.Context) error {
 	if !a.has(RoleProxy) {
 		return nil
 	}
-	e := &edge{desk: a.newDesk()}
-	rules, err := policy.New(a.cfg.Policy)
-	if err != nil {
+	e := &edge{}
+	if err := a.startDecider(&e.decider); err != nil {
 		return err
 	}
-	e.decider.now.Store(rules)
+	e.desk = a.newDesk(e.decider.loads.Hear)
+	var err error
 	if e.identifier, err = a.newIdentifier(); err != nil {
 		return err
 	}
@@ -94,6 +108,24 @@ func (a *App) startEdge(ctx context.Context) error {
 	return nil
 }
 
+// startDecider lets the policy decide. Quotas come later.
+func (a *App) startDecider(d *decider) error {
+	rules, err := policy.New(a.cfg.Policy)
+	if err != nil {
+		return err
+	}
+	d.now.Store(rules)
+	pools := make([]string, len(a.cfg.Pools))
+	for i, p := range a.cfg.Pools {
+		pools[i] = p.Name
+	}
+	d.pool = pools[0]
+	d.loads, err = proxy.NewLoads(proxy.LoadsConfig{
+		Pools: pools, Rules: func() []policy.Following { return d.now.Load().Following() }, Metrics: a.reg, Logger: a.log,
+	})
+	return err
+}
+
 // newIdentifier is who says who is calling.
 func (a *App) newIdentifier() (*identity.Identifier, error) {
 	roots, err := config.Certificates(a.cfg.LDAPCAFile)
@@ -103,12 +135,12 @@ func (a *App) newIdentifier() (*identity.Identifier, error) {
 	return identity.New(a.cfg.Identity, identity.Deps{Logger: a.log, LDAPRoots: roots, Metrics: a.reg})
 }
 
-func (a *App) newDesk() *calls.Desk {
+func (a *App) newDesk(load func(pool string, level int)) *calls.Desk {
 	streams := make(map[string]calls.Publisher, len(a.streams))
 	for pool, s := range a.streams {
 		streams[pool] = s
 	}
-	return calls.New(calls.Config{ID: broker.NewID(), NewID: broker.NewID, Streams: streams, Bus: a.broker.Bus(), Logger: a.log})
+	return calls.New(calls.Config{ID: broker.NewID(), NewID: broker.NewID, Streams: streams, Bus: a.broker.Bus(), Load: load, Logger: a.log})
 }
 
 func (a *App) startDesk(ctx context.Context, e *edge) error {

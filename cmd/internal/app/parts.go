@@ -166,7 +166,7 @@ func (a *App) policyOf(cfg *config.Config, p config.Pool) (dispatcher.Policy, er
 	if err != nil {
 		return dispatcher.Policy{}, err
 	}
-	out := dispatcher.Policy{Share: cfg.Share, Classes: map[string]dispatcher.Class{}}
+	out := dispatcher.Policy{Share: cfg.Share, Load: cfg.Load, Classes: map[string]dispatcher.Class{}}
 	for name, c := range cfg.Policy.Classes {
 		out.Classes[name] = dispatcher.Class{Weight: c.Weight, MaxQueued: c.MaxQueued, Headroom: c.Headroom, Rank: rules.Rank(name), CoDel: c.CoDel}
 	}

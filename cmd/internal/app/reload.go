@@ -199,7 +199,7 @@ func (a *App) merge(old, next *config.Config) *config.Config {
 	out.Policy, out.Edge.MaxBytes, out.Edge.QueueStatus, out.Files = next.Policy, next.Edge.MaxBytes, next.Edge.QueueStatus, next.Files
 	out.Identity, _ = old.Identity.Rekey(next.Identity)
 	out.Took(next)
-	out.Share, out.Tiers, out.Warnings = next.Share, next.Tiers, next.Warnings
+	out.Share, out.Tiers, out.Load, out.Warnings = next.Share, next.Tiers, next.Load, next.Warnings
 	out.Pools = slices.Clone(old.Pools)
 	for i := range out.Pools {
 		at := slices.IndexFunc(next.Pools, func(p config.Pool) bool { return p.Name == out.Pools[i].Name })

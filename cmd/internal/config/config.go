@@ -10,6 +10,7 @@ import (
 	"fairlane/proxy/policy"
 	"fairlane/scheduler"
 	"fairlane/scheduler/broker"
+	"fairlane/scheduler/turn"
 )
 
 // Config is a configuration with everything resolved and all defaults filled in.
@@ -26,6 +27,7 @@ type Config struct {
 	Share    []string // levels of the tree
 	Policy   policy.Config
 	Tiers    []Tier
+	Load     turn.Marks      // when a pool counts as loaded or idle
 	Identity identity.Config // with the keys of the key file
 
 	// LDAPCAFile names whose certificates the LDAP server may have; empty: the system's.

@@ -16,6 +16,7 @@ import (
 	"fairlane/proxy/identity"
 	"fairlane/proxy/policy"
 	"fairlane/scheduler"
+	"fairlane/scheduler/turn"
 )
 
 const exampleFile = "../../../deploy/fairlane.yaml"
@@ -87,7 +88,7 @@ func TestDefaults(t *testing.T) {
 		NATS:  NATSConfig{Replicas: 1, Store: "file"},
 		Redis: RedisConfig{FallbackReplicas: 1},
 		Pools: []Pool{pool}, Share: []string{"class", "user"},
-		Policy: policy.Defaults(),
+		Policy: policy.Defaults(), Load: turn.Marks{KVLow: 0.7, KVHigh: 0.9, WaitLow: 2 * time.Second, WaitHigh: 10 * time.Second},
 		Identity: identity.Config{
 			Forwarded: identity.DefaultForwarded(), LinkBy: "email", Anonymous: "allow", FailedCredentials: identity.Rate{N: 30, Per: time.Minute},
 			LDAP: identity.LDAP{UserFilter: "(mail=%s)", User: "email", GroupAttribute: "memberOf", Cache: 5 * time.Minute},

@@ -125,6 +125,9 @@ func sets(r *policy.Rule) string {
 	if r.Shared {
 		parts = append(parts, "shared")
 	}
+	if r.Follow != nil {
+		add("limits_follow_load", fmt.Sprintf("from %v to %v", r.Follow.From, r.Follow.To))
+	}
 	return strings.Join(parts, ", ")
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"fairlane/proxy/limit"
 	"fairlane/proxy/policy"
+	"fairlane/scheduler/turn"
 )
 
 // rules reads what the policy package decides by. A reload takes all of it.
@@ -31,6 +32,7 @@ func (c *Config) rules(s *section) {
 	}
 	s.in("sizes", func(s *section) { sizes(s, &c.Policy.Sizes) })
 	c.tiers(s)
+	s.in("load", c.load)
 	s.hot = false
 	c.Policy.MaxSlots = map[string]int{}
 	for _, p := range c.Pools {
@@ -92,6 +94,25 @@ func (c *Config) rule(s *section, r *policy.Rule) {
 	takeList(s, "allow_fields", &r.AllowFields, text())
 	maybe(s, "prefix_cache", &r.PrefixCache, word(policy.CacheShared, policy.CacheOwn))
 	take(s, "shared", &r.Shared, flag())
+	if s.has("limits_follow_load") {
+		r.Follow = &policy.Follow{From: 1, To: 1}
+	}
+	s.in("limits_follow_load", func(s *section) {
+		if r.Follow != nil {
+			take(s, "from", &r.Follow.From, number(-math.MaxFloat64, math.MaxFloat64))
+			take(s, "to", &r.Follow.To, number(-math.MaxFloat64, math.MaxFloat64))
+		}
+	})
+}
+
+// load reads when a pool counts as loaded and when as idle.
+func (c *Config) load(s *section) {
+	c.Load = turn.DefaultMarks()
+	take(s, "kv_low", &c.Load.KVLow, number(-math.MaxFloat64, math.MaxFloat64))
+	take(s, "kv_high", &c.Load.KVHigh, number(-math.MaxFloat64, math.MaxFloat64))
+	take(s, "wait_low", &c.Load.WaitLow, duration(0))
+	take(s, "wait_high", &c.Load.WaitHigh, duration(0))
+	s.adopt(c.Load.Validate())
 }
 
 func when(s *section, w *policy.When) {

@@ -110,6 +110,7 @@ func replace(d *policy.Decision, kind policy.BucketKind, owner string, o *overri
 		d.Buckets = append(d.Buckets, policy.Bucket{Kind: kind, Scope: scope + " " + d.Task + " " + sizeOf(kind, d), Owner: owner, Limits: o.limits, Text: o.said})
 	case waits || slower(o.limits, d.Buckets[i].Limits):
 		d.Buckets[i].Owner, d.Buckets[i].Limits, d.Buckets[i].Text = owner, o.limits, o.said
+		d.Buckets[i].Written, d.Buckets[i].Factor = nil, 0 // it follows no load
 	default:
 		return false
 	}

@@ -26,5 +26,6 @@
 // 60 keeps the time that the 20 take to flow back. A bucket that many share becomes
 // the caller's own. In the buckets of what nobody waits for, background tasks and
 // embeddings, an override counts only where it is the tighter one: it can stop
-// a script, and raising somebody's questions lowers nothing.
+// a script, and raising somebody's questions lowers nothing. An override follows no
+// load, whatever the rule says that it replaces.
 package quota

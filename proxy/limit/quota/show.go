@@ -31,6 +31,10 @@ type BucketStatus struct {
 	Limits string        `json:"limits"`
 	From   string        `json:"from"` // the override or the rule
 	Levels []LevelStatus `json:"levels"`
+	// Written is what the rule says, where the load makes it Factor times that; empty:
+	// the limits are as written.
+	Written string  `json:"written,omitempty"`
+	Factor  float64 `json:"factor,omitempty"`
 }
 
 // LevelStatus is what is left of one limit.
@@ -121,7 +125,10 @@ func origin(b *policy.Bucket, d *policy.Decision, applied Applied) string {
 }
 
 func status(b *policy.Bucket, of, from string, levels []limit.Level) BucketStatus {
-	out := BucketStatus{Of: of, Limits: b.Text, From: from}
+	out := BucketStatus{Of: of, Limits: b.Text, From: from, Factor: b.Factor}
+	if b.Written != nil {
+		out.Written = b.Written.Text
+	}
 	for i, l := range levels {
 		out.Levels = append(out.Levels, LevelStatus{Limit: b.Limits[i].String(), Most: l.Limit, Remaining: l.Remaining, ResetSeconds: l.Reset.Seconds()})
 	}
