@@ -34,8 +34,8 @@ const allKeys = 1<<numKeys - 1
 
 // Policy is a compiled configuration. It is immutable and safe for concurrent use.
 type Policy struct {
-	rules    []rule // the last one is built in
-	passed   rule   // whose limits calls past the queue have, unless a rule names their endpoint
+	rules    []rule          // the last one is built in
+	asides   [numAsides]rule // what they say holds for what is no question, unless a rule says what it is
 	classes  map[string]*class
 	maxSlots map[string]int
 	follows  []Following
@@ -72,7 +72,7 @@ type rule struct {
 	position                 int    // in the configured list
 	from                     string // where, and brief, as Why names it
 	builtIn                  bool
-	namesEndpoint            bool // in its when
+	namesEndpoint, namesTask bool // in its when
 }
 
 type sizes struct {
@@ -99,8 +99,10 @@ func New(cfg Config) (*Policy, error) {
 		}
 	}
 	p.rules = append(p.rules, compileBuiltIn(&cfg, classes))
-	passed := Passed()
-	p.passed = compile(&passed, classes, cfg.Sizes)
+	for i, r := range asides() {
+		p.asides[i] = compile(&r, classes, cfg.Sizes)
+		p.asides[i].from = "built-in rule " + p.asides[i].brief
+	}
 	return p, nil
 }
 
@@ -138,7 +140,7 @@ func compileBuiltIn(cfg *Config, classes map[string]*class) rule {
 
 func compile(in *Rule, classes map[string]*class, global Sizes) rule {
 	r := rule{checks: compileWhen(&in.When), shared: in.Shared, limits: grade(in.Limits, in.Follow), tokens: grade(in.Tokens, in.Follow)}
-	r.namesEndpoint = len(in.When.Endpoint) > 0
+	r.namesEndpoint, r.namesTask = len(in.When.Endpoint) > 0, len(in.When.Task) > 0
 	r.label, r.brief = label(in), cmp.Or(in.Name, in.When.brief())
 	r.requestScope, r.tokenScope = "requests/"+r.label, "tokens/"+r.label
 	r.mark(keyLimits, in.Limits != nil)

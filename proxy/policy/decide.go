@@ -27,8 +27,8 @@ func (p *Policy) Decide(id *identity.Identity, q *Query) (*Decision, *scheduler.
 	if s.task == "" && id.Forwarder && q.TaskPrompt != "" {
 		s.task = GuessTask(q.TaskPrompt)
 	}
-	d := &Decision{policy: p, Task: s.task}
-	p.walk(&s, &d.from)
+	d := &Decision{policy: p, Task: s.task, aside: s.aside()}
+	p.walk(&s, d)
 	p.fill(d, q)
 	if d.nobody = id.Nobody; d.nobody {
 		d.MaxRunning, d.MaxQueued = 0, 0
@@ -39,20 +39,20 @@ func (p *Policy) Decide(id *identity.Identity, q *Query) (*Decision, *scheduler.
 }
 
 // walk notes for each key the first rule that matches and sets it.
-func (p *Policy) walk(s *subject, from *[numKeys]int16) {
+func (p *Policy) walk(s *subject, d *Decision) {
 	missing := uint16(allKeys)
 	for i := range p.rules {
 		r := &p.rules[i]
 		news := r.sets & missing
-		if s.q.Passed && !r.namesEndpoint && !r.builtIn {
-			news &^= 1 << keyLimits // which are of questions
+		if !r.builtIn && !r.says(d.aside) {
+			news &^= d.aside.keys() // which are of questions
 		}
 		if news == 0 || !r.matches(s) {
 			continue
 		}
 		missing &^= news
 		for ; news != 0; news &= news - 1 {
-			from[bits.TrailingZeros16(news)] = int16(i)
+			d.from[bits.TrailingZeros16(news)] = int16(i)
 		}
 		if missing == 0 {
 			return
@@ -60,7 +60,14 @@ func (p *Policy) walk(s *subject, from *[numKeys]int16) {
 	}
 }
 
-func (p *Policy) by(d *Decision, k key) *rule { return &p.rules[d.from[k]] }
+// by is the rule that gives a key.
+func (p *Policy) by(d *Decision, k key) *rule {
+	r := &p.rules[d.from[k]]
+	if r.builtIn && d.aside.keys()&(1<<k) != 0 {
+		return &p.asides[d.aside]
+	}
+	return r
+}
 
 func (p *Policy) fill(d *Decision, q *Query) {
 	class := p.by(d, keyClass).class
@@ -118,14 +125,10 @@ func (s *sizes) row(size string) (*graded, string) {
 func (p *Policy) buckets(d *Decision, user string, q *Query) {
 	d.Buckets = d.store[:0]
 	r := p.by(d, keyLimits)
-	if q.Passed {
-		if r.builtIn {
-			r = &p.passed
-		}
-		d.add(r.limits.bucket(q.Load), Requests, r.requestScope, r.owner(user))
+	d.add(r.limits.bucket(q.Load), Requests, r.requestScope, r.owner(user))
+	if d.aside == passing {
 		return
 	}
-	d.add(r.limits.bucket(q.Load), Requests, r.requestScope, r.owner(user))
 	r = p.by(d, keyTokens)
 	d.add(r.tokens.bucket(q.Load), Tokens, r.tokenScope, r.owner(user))
 	if d.Size != "" {

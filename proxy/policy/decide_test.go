@@ -79,9 +79,9 @@ func TestDefaults(t *testing.T) {
 		{"autocomplete does not wait long", task("autocomplete_generation"), chat(), "background", "120/minute", 2 * time.Second},
 		{"a query runs before the answer", task("query_generation"), chat(), "standard", "100/minute", 2 * time.Minute},
 		{"function calling, too", task("function_calling"), chat(), "standard", "100/minute", 2 * time.Minute},
-		{"embeddings", anna(), endpoint(openai.Embeddings), "background", "600/minute", 10 * time.Minute},
-		{"rerank", anna(), endpoint(openai.Rerank), "background", "600/minute", 10 * time.Minute},
-		{"score", anna(), endpoint(openai.Score), "background", "600/minute", 10 * time.Minute},
+		{"embeddings", anna(), endpoint(openai.Embeddings), "background", "600/minute burst 6000", 10 * time.Minute},
+		{"rerank", anna(), endpoint(openai.Rerank), "background", "600/minute burst 6000", 10 * time.Minute},
+		{"score", anna(), endpoint(openai.Score), "background", "600/minute burst 6000", 10 * time.Minute},
 		{"completions", anna(), endpoint(openai.Completions), "standard", "100/minute", 2 * time.Minute},
 	}
 	for _, tt := range tests {
@@ -116,7 +116,7 @@ func TestEachKeyComesFromTheFirstRuleThatSetsIt(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, d, cmp.FilterPath(func(p cmp.Path) bool {
 		name := p.Last().String()
-		return name == ".policy" || name == ".from" || name == ".store" || name == ".nobody"
+		return name == ".policy" || name == ".from" || name == ".store" || name == ".nobody" || name == ".aside"
 	}, cmp.Ignore())); diff != "" {
 		t.Error(diff)
 	}

@@ -104,6 +104,7 @@ type Decision struct {
 
 	policy *Policy
 	nobody bool
+	aside  aside
 	from   [numKeys]int16 // index of the rule that gave the key
 	store  [3]Bucket      // behind Buckets: requests, tokens, size
 }

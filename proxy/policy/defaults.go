@@ -31,21 +31,13 @@ func Defaults() Config {
 // its own. The built-in last rule is not among them.
 func DefaultRules() []Rule {
 	background := new("background")
-	return []Rule{
-		{
-			When:  When{Task: []string{TaskTitle, TaskTags, TaskFollowUp, TaskEmoji, TaskMemory}},
-			Class: background, Limits: perMinute("120/minute", 120),
-		},
-		{
-			When:  When{Task: []string{TaskAutocomplete}},
-			Class: background, MaxWait: new(2 * time.Second), Limits: perMinute("120/minute", 120),
-		},
-		{
-			When:  When{Endpoint: []string{"embeddings", "rerank", "score"}},
-			Class: background, Limits: perMinute("600/minute", 600),
-		},
-		{When: When{Anonymous: new(true)}, Class: background},
+	aside := asides()
+	rules := []Rule{aside[chore], aside[typing], aside[part], {When: When{Anonymous: new(true)}}}
+	for i := range rules {
+		rules[i].Class = background
 	}
+	rules[1].MaxWait = new(2 * time.Second) // late suggestions are worthless
+	return rules
 }
 
 // BuiltIn is the last rule, which matches everything. What it does not set comes
@@ -61,16 +53,6 @@ func BuiltIn() Rule {
 		MaySetPriority: new(false),
 		AllowFields:    []string{},
 		PrefixCache:    new(CacheShared),
-	}
-}
-
-// Passed gives the limits of calls that go past the queue, to which no rule that
-// names their endpoint gives others. They cost the backend little, and a person's
-// limit is of questions.
-func Passed() Rule {
-	return Rule{
-		When:   When{Endpoint: []string{"tokenize", "detokenize", "count_tokens", "response", "response_cancel"}},
-		Limits: perMinute("600/minute", 600),
 	}
 }
 

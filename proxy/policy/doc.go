@@ -11,8 +11,7 @@
 //
 // What a rule sets as `limits` and `tokens` are buckets. A bucket belongs to a
 // person and to the rule's name, or else to what its `when` says, so two rules
-// with the same `when` have one bucket, and background tasks, which have rules
-// of their own, have buckets of their own. With `shared` all who match the rule
+// with the same `when` have one bucket. With `shared` all who match the rule
 // draw from one bucket.
 //
 // # Sizes
@@ -36,12 +35,21 @@
 // takes anything but the speed. Whatever the load, a request fits into a bucket into
 // which it fits as written. What an administrator set as a quota follows nothing.
 //
-// # What goes past the queue
+// # What is no question
 //
-// Tokenizing and the like needs no GPU, and a client may do it often. It has a
-// bucket of its own, so that a limit of thirty requests means thirty questions: the
-// limits are those of the first rule whose `when` names its endpoint, else 600 a
-// minute. The list of models is answered from memory and has no limit.
+// A limit of thirty requests means thirty questions. What comes beside them, or in
+// many pieces, has buckets of its own, whatever the list of rules is: its limits are
+// those of the first rule whose `when` says what it is, by endpoint or by task.
+//
+//	tokenize and the like            else 600/minute: it needs no GPU
+//	embeddings, rerank, score        else 600/minute burst 6000
+//	tasks that nobody waits for      else 120/minute
+//	the task of proposing the rest   else 120/minute
+//
+// A document comes as one request for every thousand characters, all at once, and is
+// lost with the first that is refused. So ten minutes' worth is let through at once, and
+// that many may wait: of max_queued the same holds. Tokens are tokens, of whatever. The
+// list of models is answered from memory and has no limit.
 //
 // # Tasks
 //

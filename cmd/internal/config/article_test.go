@@ -42,7 +42,7 @@ func TestTheArticlesSettingIsWhatItSays(t *testing.T) {
 		"8,192 tokens":             {"", chat(10, 8192, 300), policy.SizeHeavy, []string{"100/minute", "3/minute"}},
 		"a title of a long chat":   {"title_generation", chat(90_000, 0, 300), "", []string{"120/minute"}},
 		"a search before it":       {"query_generation", chat(90_000, 0, 300), "", []string{"100/minute"}},
-		"a part of an upload":      {"", policy.Query{Endpoint: openai.Embeddings, Pool: "main", InputChars: 90_000, Sequences: 1}, "", []string{"600/minute"}},
+		"a part of an upload":      {"", policy.Query{Endpoint: openai.Embeddings, Pool: "main", InputChars: 90_000, Sequences: 1}, "", []string{"600/minute burst 6000"}},
 		"to count tokens":          {"", policy.Query{Endpoint: openai.Tokenize, Pool: "main", Sequences: 1, Passed: true}, "", []string{"600/minute"}},
 	} {
 		d, problem := p.Decide(ann(tt.task), &tt.q)
