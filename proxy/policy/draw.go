@@ -28,8 +28,8 @@ func Draw(buckets []Bucket, need Need) Drawing {
 	dr := Drawing{Charges: make([]limit.Charge, 0, n), From: make([]*Bucket, 0, n)}
 	for i := range buckets {
 		bucket := &buckets[i]
-		for j, l := range bucket.Limits {
-			l = need.widened(bucket, j)
+		for j := range bucket.Limits {
+			l := need.widened(bucket, j)
 			key := limit.Key{Scope: bucket.Scope, Owner: bucket.Owner, Period: l.Period}
 			for _, before := range bucket.Limits[:j] {
 				if before.Period == l.Period {

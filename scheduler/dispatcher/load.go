@@ -51,7 +51,7 @@ func (l *leader) weigh(now time.Time) {
 		if marks == (turn.Marks{}) {
 			marks = turn.DefaultMarks()
 		}
-		l.load.Tick(now, marks, l.kvUse(), l.turnWait(now))
+		l.load.Tick(now, marks, turn.Reading{KV: l.kvUse(), Wait: l.turnWait(now), Short: l.short})
 	}
 	for proxy := range l.proxies {
 		l.notices[proxy] = append(l.notices[proxy], scheduler.Notice{Kind: scheduler.NoticeLoad, Pool: l.cfg.Pool, Load: l.load.Level()})

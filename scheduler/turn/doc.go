@@ -40,7 +40,7 @@
 //
 // [Load] is a level from -10 to 10 that limits may follow. It is loaded above a high
 // mark of the KV budget that is held, or of the time that a user waits for its turn; it
-// is idle below both low marks. The level rises by one for every 2 s that it is loaded
+// is idle below both low marks while no head waits for capacity. The level rises by one for every 2 s that it is loaded
 // without a break, and falls by one for every 10 s that it is idle without a break;
 // between the marks it stays. So it never moves both ways while things stay as they
 // are, what flickers around a mark moves nothing, and a pool that is more loaded at all

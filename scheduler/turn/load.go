@@ -58,13 +58,19 @@ func (l *Load) Resume(level int) {
 	*l = Load{level: bounded(level)}
 }
 
-// Tick takes how things are now: the part of the KV budget that is held, and how long
-// a user waits for its turn. It is called about once a second.
-func (l *Load) Tick(now time.Time, m Marks, kv float64, wait time.Duration) {
+// Reading is how things are at a moment.
+type Reading struct {
+	KV    float64       // part of the budget that is held; 0: no budget is known
+	Wait  time.Duration // of a user for its turn
+	Short bool          // a head waits for capacity
+}
+
+// Tick takes how things are now. It is called about once a second.
+func (l *Load) Tick(now time.Time, m Marks, r Reading) {
 	switch {
-	case kv >= m.KVHigh || wait >= m.WaitHigh:
+	case r.KV >= m.KVHigh || r.Wait >= m.WaitHigh:
 		l.move(now, 1, tighten)
-	case kv <= m.KVLow && wait <= m.WaitLow:
+	case r.KV <= m.KVLow && r.Wait <= m.WaitLow && !r.Short:
 		l.move(now, -1, loosen)
 	default:
 		l.toward = 0

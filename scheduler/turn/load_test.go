@@ -20,7 +20,16 @@ const (
 )
 
 // measure is a reading that is in such a state.
-func measure(t *rapid.T, m turn.Marks, state int, label string) (kv float64, wait time.Duration) {
+func measure(t *rapid.T, m turn.Marks, state int, label string) (r turn.Reading) {
+	r.Short = state != idle && rapid.Bool().Draw(t, label+" short")
+	r.KV, r.Wait = amounts(t, m, state, label)
+	if state == between && r.Short && rapid.Bool().Draw(t, label+" by short") {
+		r.KV, r.Wait = amounts(t, m, idle, label)
+	}
+	return r
+}
+
+func amounts(t *rapid.T, m turn.Marks, state int, label string) (kv float64, wait time.Duration) {
 	waits := func(from, to time.Duration) time.Duration {
 		return time.Duration(rapid.Int64Range(int64(from), int64(to)).Draw(t, label+" wait"))
 	}
@@ -65,7 +74,7 @@ func TestLoadAgainstItsWords(t *testing.T) {
 		for range rapid.IntRange(1, 200).Draw(t, "ticks") {
 			now = now.Add(time.Duration(rapid.IntRange(1, 3000).Draw(t, "gap")) * time.Millisecond)
 			state := rapid.SampledFrom([]int{was, was, was, idle, between, loaded}).Draw(t, "state")
-			kv, wait := measure(t, m, state, "now")
+			r := measure(t, m, state, "now")
 			if state != was {
 				was, began = state, now
 			}
@@ -73,7 +82,7 @@ func TestLoadAgainstItsWords(t *testing.T) {
 			if patience > 0 && now.Sub(began) >= patience {
 				want, began = min(max(want+state-between, -scheduler.MostLoad), scheduler.MostLoad), now
 			}
-			l.Tick(now, m, kv, wait)
+			l.Tick(now, m, r)
 			if l.Level() != want {
 				t.Fatalf("level %d, expected %d", l.Level(), want)
 			}
@@ -89,10 +98,12 @@ func TestLoadIsMonotone(t *testing.T) {
 		var less, more turn.Load
 		for range rapid.IntRange(1, 300).Draw(t, "ticks") {
 			now = now.Add(time.Duration(rapid.IntRange(100, 3000).Draw(t, "gap")) * time.Millisecond)
-			kv := rapid.Float64Range(0, 1).Draw(t, "kv")
-			wait := time.Duration(rapid.Int64Range(0, int64(3*time.Minute)).Draw(t, "wait"))
-			less.Tick(now, m, kv, wait)
-			more.Tick(now, m, kv+rapid.Float64Range(0, 1).Draw(t, "more kv"), wait+time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "more wait")))
+			r := measure(t, m, rapid.IntRange(idle, loaded).Draw(t, "state"), "less")
+			less.Tick(now, m, r)
+			r.KV += rapid.Float64Range(0, 0.5).Draw(t, "more kv")
+			r.Wait += time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "more wait"))
+			r.Short = r.Short || rapid.Bool().Draw(t, "more short")
+			more.Tick(now, m, r)
 			if less.Level() > more.Level() {
 				t.Fatalf("the less loaded is at %d, the more loaded at %d", less.Level(), more.Level())
 			}
@@ -106,14 +117,14 @@ func TestLoadSettles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m, now := marks(t), time.Unix(1_000_000, 0)
 		state := rapid.IntRange(idle, loaded).Draw(t, "state")
-		kv, wait := measure(t, m, state, "always")
+		r := measure(t, m, state, "always")
 		var l turn.Load
 		start := rapid.IntRange(-scheduler.MostLoad, scheduler.MostLoad).Draw(t, "start")
 		l.Resume(start)
 		last := start
 		for range 300 {
 			now = now.Add(time.Second)
-			l.Tick(now, m, kv, wait)
+			l.Tick(now, m, r)
 			if way := l.Level() - last; way*(state-between) < 0 || way != 0 && state == between {
 				t.Fatalf("from %d to %d in state %d", last, l.Level(), state)
 			}
@@ -138,11 +149,11 @@ func TestLoadIgnoresFlicker(t *testing.T) {
 		}
 		switch {
 		case i%10 < 2:
-			l.Tick(now, m, 0.95, 0)
+			l.Tick(now, m, turn.Reading{KV: 0.95})
 		case i%10 == 5:
-			l.Tick(now, m, math.NaN(), 0)
+			l.Tick(now, m, turn.Reading{KV: math.NaN()})
 		default:
-			l.Tick(now, m, 0.1, 0)
+			l.Tick(now, m, turn.Reading{KV: 0.1})
 		}
 		if l.Level() != 0 {
 			t.Fatalf("level %d after %d ticks", l.Level(), i)
