@@ -58,7 +58,7 @@ func (g *game) result() *simulate.Result {
 		c.delivered += x.delivered
 		c.firsts, c.waits = append(c.firsts, x.firsts...), append(c.waits, x.waits...)
 		r.Rows = append(r.Rows, simulate.Row{
-			Name: u.Name, Class: u.Class, Persons: max(u.Count, 1), Served: x.served, Share: x.delivered / max(total, 1),
+			Name: u.Name, Class: u.Class, Persons: max(u.Count, 1), Ends: simulate.Ends{Served: x.served}, Share: x.delivered / max(total, 1),
 			Wait: simulate.QuantilesOf(x.waits), First: simulate.QuantilesOf(x.firsts),
 		})
 	}

@@ -12,6 +12,7 @@ const (
 	quarter             // answers are charged for what they generated
 	second              // metrics are seen
 	wakes               // something that only time opens may be open
+	leaves              // somebody's patience is over
 )
 
 // event is something that happens at a moment.
@@ -19,7 +20,7 @@ type event struct {
 	at    time.Duration
 	order uint64 // among those of one moment
 	kind  kind
-	who   int // index of the source or machine
+	who   int // index of the source or machine, or a ticket
 }
 
 func (e *event) before(o *event) bool {

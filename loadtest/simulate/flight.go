@@ -12,6 +12,7 @@ func (p *play) stepped(m *machine) {
 	for i := range m.events {
 		ev := &m.events[i]
 		switch {
+		case m.jobs[ev.ID] == nil: // its client hung up
 		case ev.Kind == gpumodel.Scheduled:
 			m.jobs[ev.ID].cached += ev.Cached
 		case ev.Kind == gpumodel.Token && ev.Generated == 1:
@@ -37,12 +38,15 @@ func (p *play) finished(m *machine, id uint64) {
 	}
 	u := scheduler.Usage{Input: j.want.input, Cached: min(j.cached, j.want.input), Output: out, Known: true, CachedKnown: true}
 	now := p.time()
-	p.m.deliver(p.now, j.who, p.d.Settle(now, &j.req, &j.run, u, true))
+	p.delivered(j, p.d.Settle(now, &j.req, &j.run, u, true))
+	p.drain.Completed()
 	p.d.Learn(now, &j.entry, &j.run, u)
+	p.edge.settle(j.taken, &u)
+	if j.who.id != nil {
+		p.edge.outputs.Learn(j.who.id.UserKey, j.want.sequences, u)
+	}
 	p.m.completed(p.now, j, u)
-	last := p.flying[len(p.flying)-1]
-	p.flying[j.index], last.index = last, j.index
-	p.flying = p.flying[:len(p.flying)-1]
+	p.landed(j)
 	p.done(j)
 }
 
@@ -56,7 +60,7 @@ func (p *play) progress() {
 		}
 		if n > j.run.Generated {
 			j.run.Generated = n
-			p.m.deliver(p.now, j.who, p.d.Progress(now, &j.req, &j.run))
+			p.delivered(j, p.d.Progress(now, &j.req, &j.run))
 		}
 	}
 }

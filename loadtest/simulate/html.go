@@ -5,21 +5,19 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"math"
 	"strings"
+	"time"
 )
 
 //go:embed report.html
 var reportHTML string
 
-// palette tells runs apart, also for those who see few colours.
-func palette() []string {
-	return []string{"#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#999999"}
-}
+// colors is how many the page has to tell runs apart, also for those who see few.
+const colors = 7
 
 // HTML writes the report as one page that needs nothing else.
 func (r *Report) HTML(w io.Writer) error {
-	t, err := template.New("report").Parse(reportHTML)
+	t, err := template.New("report").Funcs(template.FuncMap{"color": func(i int) int { return i % colors }}).Parse(reportHTML)
 	if err != nil {
 		return fmt.Errorf("simulate: %w", err)
 	}
@@ -27,18 +25,20 @@ func (r *Report) HTML(w io.Writer) error {
 	if err := r.Table(&table); err != nil {
 		return err
 	}
-	data := page{Title: r.Workload, About: r.About, Table: table.String()}
-	for i, x := range r.Runs {
-		data.Runs = append(data.Runs, key{r.title(x), palette()[i%len(palette())]})
+	x := r.Runs[0]
+	data := page{
+		Title: r.Workload, About: r.About, Table: table.String(), Runs: r.titles(), Comparisons: r.comparisons(),
+		How:  fmt.Sprintf("%s simulated on %s, seed %d.", length(x.Seconds), r.GPU, x.Seed),
+		Bars: []chart{r.waitChart(), r.unservedChart(), r.shareChart(), r.figureChart("Output tokens a second", func(x *Result) float64 { return x.OutputRate })},
+		Curves: []curve{
+			r.curve("Requests that wait", thousands, func(p *Point) float64 { return float64(p.Waiting) }),
+			r.curve("KV in use", percent, func(p *Point) float64 { return p.KV }),
+			r.curve("Sequences that run", thousands, func(p *Point) float64 { return float64(p.Running) }),
+			r.curve("How far the user furthest from its part is away from it, in tokens", thousands, func(p *Point) float64 { return p.Gap }),
+		},
 	}
-	data.Charts = []chart{
-		r.shareChart(), r.waitChart(),
-		r.curve("Gap: the user furthest from its part, in tokens", func(p *Point) float64 { return p.Gap }),
-		r.curve("KV in use", func(p *Point) float64 { return p.KV }),
-		r.curve("Requests that wait", func(p *Point) float64 { return float64(p.Waiting) }),
-		r.curve("Sequences that run", func(p *Point) float64 { return float64(p.Running) }),
-		r.single("Output tokens a second", func(x *Result) float64 { return x.OutputRate }),
-		r.single("Jain's index", func(x *Result) float64 { return x.Jain }),
+	if r.Runs[0].Jain > 0 {
+		data.Bars = append(data.Bars, r.figureChart("Jain's index of those who always had work; 1 is even", func(x *Result) float64 { return x.Jain }))
 	}
 	if err := t.Execute(w, data); err != nil {
 		return fmt.Errorf("simulate: %w", err)
@@ -48,161 +48,157 @@ func (r *Report) HTML(w io.Writer) error {
 
 // page is what the template shows.
 type page struct {
-	Title, About, Table string
-	Runs                []key
-	Charts              []chart
+	Title, About, How, Table string
+	Runs                     []string
+	Comparisons              []comparison
+	Bars                     []chart
+	Curves                   []curve
 }
 
-type key struct{ Name, Color string }
-
-// chart is an SVG in a box of width by height, with room for its labels.
+// chart is bars that lie, a group for each name.
 type chart struct {
-	Title  string
-	Height float64
-	Bars   []bar
-	Lines  []path
-	Labels []label
-}
-
-type bar struct {
-	X, Y, W, H float64
-	Color      string
-	Hollow     bool // what somebody is entitled to
-	Title      string
-}
-
-type path struct{ Points, Color string }
-
-type label struct {
-	X, Y float64
-	Text string
-	End  bool
-}
-
-const (
-	chartWidth  = 900.0
-	chartHeight = 240.0
-	margin      = 60.0
-)
-
-// shareChart are bars of shares, with what was entitled as a frame around them.
-func (r *Report) shareChart() chart {
-	var groups []group
-	for _, name := range r.users() {
-		g := group{name: name}
-		for _, x := range r.Runs {
-			if row := x.user(name); row != nil {
-				g.bars = append(g.bars, value{row.Share, row.Entitled, percent(row.Share) + " of " + percent(row.Entitled)})
-			} else {
-				g.bars = append(g.bars, value{})
-			}
-		}
-		groups = append(groups, g)
-	}
-	return bars("Share of each user; the frame is what it was entitled to", groups, percent)
-}
-
-// waitChart are p50, p90 and p99 of the classes.
-func (r *Report) waitChart() chart {
-	var groups []group
-	for i := range r.Runs[0].Classes {
-		name := r.Runs[0].Classes[i].Name
-		for _, q := range []struct {
-			name string
-			of   func(*Quantiles) float64
-		}{
-			{"p50", func(q *Quantiles) float64 { return q.P50 }},
-			{"p90", func(q *Quantiles) float64 { return q.P90 }},
-			{"p99", func(q *Quantiles) float64 { return q.P99 }},
-		} {
-			g := group{name: name + " " + q.name}
-			for _, x := range r.Runs {
-				v := value{}
-				for k := range x.Classes {
-					if x.Classes[k].Name == name {
-						v.is = q.of(&x.Classes[k].Wait)
-					}
-				}
-				v.title = duration(v.is)
-				g.bars = append(g.bars, v)
-			}
-			groups = append(groups, g)
-		}
-	}
-	return bars("Wait of each class", groups, duration)
-}
-
-func (r *Report) single(title string, of func(*Result) float64) chart {
-	g := group{}
-	for _, x := range r.Runs {
-		g.bars = append(g.bars, value{is: of(x), title: number(of(x))})
-	}
-	return bars(title, []group{g}, number)
-}
-
-func number(x float64) string {
-	if x < 10 {
-		return fmt.Sprintf("%.3g", x)
-	}
-	return fmt.Sprintf("%.0f", x)
+	Title, Note string
+	Groups      []group
 }
 
 type group struct {
-	name string
-	bars []value
+	Name string
+	Bars []bar
 }
 
-type value struct {
-	is, should float64
-	title      string
+// bar is one of a run. Widths are of 100.
+type bar struct {
+	Width, Mark float64
+	Marked      bool // there is something that it should be
+	Text        string
 }
 
-// bars draws a group of bars for each name.
-func bars(title string, groups []group, text func(float64) string) chart {
+// add makes a group of a figure of each run.
+func (c *chart) add(name string, runs []*Result, of func(x *Result) bar) {
+	g := group{Name: name}
+	for _, x := range runs {
+		g.Bars = append(g.Bars, of(x))
+	}
+	c.Groups = append(c.Groups, g)
+}
+
+// scale makes the longest bar as long as there is room.
+func (c chart) scale() chart {
 	most := 0.0
-	for _, g := range groups {
-		for _, b := range g.bars {
-			most = max(most, b.is, b.should)
+	for _, g := range c.Groups {
+		for i := range g.Bars {
+			most = max(most, g.Bars[i].Width, g.Bars[i].Mark)
 		}
 	}
-	c := chart{Title: title, Height: chartHeight + margin}
-	scale := chartHeight / max(most, math.SmallestNonzeroFloat32)
-	room := (chartWidth - margin) / float64(max(len(groups), 1))
-	for i, g := range groups {
-		w := room * 0.8 / float64(max(len(g.bars), 1))
-		left := margin + float64(i)*room
-		for k, b := range g.bars {
-			x := left + float64(k)*w
-			c.Bars = append(c.Bars, bar{X: x, Y: chartHeight - b.is*scale, W: w * 0.9, H: b.is * scale, Color: palette()[k%len(palette())], Title: g.name + ": " + b.title})
-			if b.should > 0 {
-				c.Bars = append(c.Bars, bar{X: x, Y: chartHeight - b.should*scale, W: w * 0.9, H: b.should * scale, Color: "#444", Hollow: true})
+	for _, g := range c.Groups {
+		for i := range g.Bars {
+			if b := &g.Bars[i]; most > 0 {
+				b.Width, b.Mark = 100*b.Width/most, 100*b.Mark/most
 			}
 		}
-		c.Labels = append(c.Labels, label{X: left, Y: chartHeight + 16 + 14*float64(i%2), Text: g.name})
 	}
-	c.Labels = append(c.Labels, label{margin - 6, 12, text(most), true}, label{margin - 6, chartHeight, "0", true})
 	return c
 }
 
-// curve draws a line for each run.
-func (r *Report) curve(title string, of func(*Point) float64) chart {
-	c := chart{Title: title, Height: chartHeight + margin/2}
+// shareChart are shares, with a mark at what was entitled.
+func (r *Report) shareChart() chart {
+	c := chart{Title: "Share of each user", Note: "The mark is what it was entitled to, as far as it asked for it."}
+	for _, name := range r.users() {
+		c.add(name, r.Runs, func(x *Result) bar {
+			row := x.user(name)
+			if row == nil {
+				return bar{Text: "-"}
+			}
+			return bar{row.Share, row.Entitled, row.Entitled > 0, percent(row.Share) + " of " + percent(row.Entitled)}
+		})
+	}
+	return c.scale()
+}
+
+// waitChart are the median and the p99 of the classes.
+func (r *Report) waitChart() chart {
+	c := chart{Title: "Wait of each class until it is its turn", Note: "The bar is the median; the mark is what 99 of 100 do not exceed."}
+	for _, name := range r.classes() {
+		c.add(name, r.Runs, func(x *Result) bar {
+			q := &x.class(name).Wait
+			if q.N == 0 {
+				return bar{Text: "nobody was served"}
+			}
+			return bar{q.P50, q.P99, true, duration(q.P50) + ", p99 " + duration(q.P99)}
+		})
+	}
+	return c.scale()
+}
+
+// unservedChart are the parts of what was asked that were not served.
+func (r *Report) unservedChart() chart {
+	c := chart{Title: "Refused, expired or hung up, of what each class asked"}
+	for _, name := range r.classes() {
+		c.add(name, r.Runs, func(x *Result) bar {
+			e := &x.class(name).Ends
+			lost := e.Refused + e.Expired + e.Left
+			return bar{Width: e.part(lost), Text: percent(e.part(lost)) + ", " + thousands(float64(lost))}
+		})
+	}
+	return c.scale()
+}
+
+func (r *Report) figureChart(title string, of func(*Result) float64) chart {
+	c := chart{Title: title}
+	for _, x := range r.Runs {
+		c.Groups = append(c.Groups, group{r.title(x), []bar{{Width: of(x), Text: thousands(of(x))}}})
+	}
+	return c.scale()
+}
+
+// curve is a line for each run, in a box of 1000 by 100.
+type curve struct {
+	Title, Most, Last string
+	Lines             []string
+}
+
+func (r *Report) curve(title string, text func(float64) string, of func(*Point) float64) curve {
 	most, last := 0.0, 1.0
 	for _, x := range r.Runs {
 		for i := range x.Series {
 			most, last = max(most, of(&x.Series[i])), max(last, x.Series[i].At)
 		}
 	}
-	for k, x := range r.Runs {
+	c := curve{Title: title, Most: text(most), Last: "after " + length(last)}
+	for _, x := range r.Runs {
 		var b strings.Builder
 		for i := range x.Series {
-			p := &x.Series[i]
-			fmt.Fprintf(&b, "%.1f,%.1f ", margin+p.At/last*(chartWidth-margin), chartHeight-of(p)/max(most, math.SmallestNonzeroFloat32)*chartHeight)
+			p, y := &x.Series[i], 100.0
+			if most > 0 {
+				y = 100 - 100*of(p)/most
+			}
+			fmt.Fprintf(&b, "%.1f,%.2f ", 1000*p.At/last, y)
 		}
-		c.Lines = append(c.Lines, path{b.String(), palette()[k%len(palette())]})
-	}
-	c.Labels = []label{
-		{margin - 6, 12, number(most), true}, {margin - 6, chartHeight, "0", true}, {chartWidth, chartHeight + 18, fmt.Sprintf("%.0f s", last), true},
+		c.Lines = append(c.Lines, b.String())
 	}
 	return c
+}
+
+// length is a time of hours and minutes.
+func length(seconds float64) string {
+	switch {
+	case seconds < 120:
+		return fmt.Sprintf("%.0f s", seconds)
+	case seconds < 2*time.Hour.Seconds():
+		return fmt.Sprintf("%.0f min", seconds/60)
+	default:
+		return fmt.Sprintf("%.1f h", seconds/3600)
+	}
+}
+
+// thousands is a number, grouped if it is large.
+func thousands(x float64) string {
+	if x > 0 && x < 10 && x != float64(int(x)) {
+		return fmt.Sprintf("%.3g", x)
+	}
+	s := fmt.Sprintf("%.0f", x)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }

@@ -3,6 +3,7 @@ package simulate
 import (
 	"time"
 
+	"fairlane/proxy/limit"
 	"fairlane/scheduler"
 	"fairlane/scheduler/capacity"
 	"fairlane/scheduler/fairqueue"
@@ -27,6 +28,12 @@ type job struct {
 	cached  int    // prompt tokens that were found in the cache
 	marks   [1]gpumodel.Mark
 	over    bool // it does not wait any more
+	coming  bool // the engine does not have it yet
+
+	taken    []limit.Charge // tokens, from buckets
+	estimate fairqueue.Cost
+	ticket   int  // of one who may hang up; 0: it does not
+	parked   bool // it is not in the queue yet, see [Policy.parks]
 }
 
 // Entry implements turn.Owner.
@@ -56,6 +63,7 @@ func newMachine(i int, url string, cfg gpumodel.Config) (*machine, error) {
 func (m *machine) enter() error {
 	j := m.coming[0]
 	m.coming = m.coming[1:]
+	j.coming = false
 	r := gpumodel.Request{Prompt: max(j.want.input/j.want.sequences, 1), Output: j.want.output}
 	if !turn.Generates(j.want.endpoint) {
 		r.Output = 0

@@ -38,6 +38,10 @@ func ParsePolicy(name string) (Policy, error) {
 	return "", fmt.Errorf("%w: %q; there are %v", ErrPolicy, name, Policies())
 }
 
+// parks reports whether the queue of a policy knows no users: who may not have more in
+// flight then keeps the rest back until some of it has ended.
+func (p Policy) parks() bool { return p == FCFS || p == Strict || p == RoundRobin }
+
 // everybody is the user of a line that has none.
 const everybody = "everybody"
 
@@ -65,7 +69,7 @@ func (p Policy) manner(t *turn.Policy) turn.Manner {
 		return turn.Manner{
 			Place: func(e *scheduler.Entry) ([]fairqueue.Step, fairqueue.User, int) {
 				w := t.Weight(e.Class) * e.UserWeight
-				return []fairqueue.Step{{Key: e.User, Weight: w}}, fairqueue.User{Key: e.User}, 0
+				return []fairqueue.Step{{Key: e.User, Weight: w}}, fairqueue.User{Key: e.User, MaxRunning: e.MaxRunning}, 0
 			},
 			Reserve: func(w fairqueue.Weights, in fairqueue.Input) fairqueue.Cost {
 				return fairqueue.Actual(w, in.Tokens, in.Cached, 0)

@@ -42,7 +42,9 @@ type tally struct {
 	name, class       string
 	persons           map[*person]bool
 	served            int
-	refused, expired  int
+	asked             int
+	refused           map[string]int // by reason
+	expired, left     int
 	waits, firsts     []float32 // seconds
 	delivered, entitl float64
 }
@@ -82,15 +84,32 @@ func (m *measure) of(who *person) *tally {
 	return t
 }
 
-func (m *measure) refused(now time.Duration, who *person) {
+func (m *measure) asked(now time.Duration, who *person) {
 	if now >= m.from {
-		m.of(who).refused++
+		m.of(who).asked++
 	}
+}
+
+func (m *measure) refused(now time.Duration, who *person, why scheduler.Reason) {
+	if now < m.from {
+		return
+	}
+	t := m.of(who)
+	if t.refused == nil {
+		t.refused = map[string]int{}
+	}
+	t.refused[string(why)]++
 }
 
 func (m *measure) expired(now time.Duration, who *person) {
 	if now >= m.from {
 		m.of(who).expired++
+	}
+}
+
+func (m *measure) hungUp(now time.Duration, who *person) {
+	if now >= m.from {
+		m.of(who).left++
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"fairlane/scheduler"
+	"fairlane/scheduler/fairqueue"
 	"fairlane/scheduler/turn"
 )
 
@@ -14,6 +15,8 @@ type person struct {
 	standing
 	leaf *node
 
+	parked        []*job        // that the queue does not get yet
+	admitted      int           // sequences that the queue has, or that run
 	waiting, busy int           // requests that wait; that wait or run
 	since         time.Duration // since when something waits
 	index         int           // among those who have work; -1: it has none
@@ -26,6 +29,12 @@ type person struct {
 
 // hungry reports whether something waited all the last second.
 func (p *person) hungry(now time.Duration) bool { return p.waiting > 0 && now-p.since >= observeEvery }
+
+// mayQueue reports whether the queue may have so many more sequences, where it does not
+// bound itself what runs of a user.
+func (p *person) mayQueue(sequences int) bool {
+	return p.maxRunning == 0 || p.admitted == 0 || p.admitted+sequences <= p.maxRunning
+}
 
 // node is a place in the tree, to say what weights promise. What it counts is of
 // one second.
@@ -50,7 +59,7 @@ type tree struct {
 
 func (t *tree) leaf(p *turn.Policy, e *scheduler.Entry) *node {
 	at, key := &t.root, ""
-	for _, step := range p.Path(e) {
+	for _, step := range append(tiers(p, p.Tier(e.Class)), p.Path(e)...) {
 		key += "/" + step.Key
 		n := t.nodes[key]
 		if n == nil {
@@ -60,6 +69,22 @@ func (t *tree) leaf(p *turn.Policy, e *scheduler.Entry) *node {
 		at = n
 	}
 	return at
+}
+
+// least stands for no weight, so that who is alone has all.
+const least = 1e-9
+
+// tiers are the steps above a class of a tier: at each tier those in it and those
+// below it part what is there, these by its floor.
+func tiers(p *turn.Policy, tier int) []fairqueue.Step {
+	var steps []fairqueue.Step
+	for i, t := range p.Tiers {
+		if i == tier {
+			return append(steps, fairqueue.Step{Key: "tier", Weight: 1 - t.Floor})
+		}
+		steps = append(steps, fairqueue.Step{Key: "below", Weight: max(t.Floor, least)})
+	}
+	return steps
 }
 
 // divide says what each of the hungry was entitled to of a second: whoever could

@@ -31,6 +31,7 @@ type Result struct {
 	LargestGap   float64 `json:"largest_gap_tokens"`
 	Refused      int     `json:"refused"`
 	Expired      int     `json:"expired"`
+	Left         int     `json:"left"` // hung up before the first token
 	StillWaiting int     `json:"still_waiting"`
 
 	Series []Point `json:"series"`
@@ -41,15 +42,13 @@ type Row struct {
 	Name     string    `json:"name"`
 	Class    string    `json:"class"`
 	Persons  int       `json:"persons"`
-	Served   int       `json:"served"`
 	Share    float64   `json:"share"`    // of the delivered cost
 	Entitled float64   `json:"entitled"` // of it
 	Error    float64   `json:"error"`    // the largest of them, relative; 0: none always had work
 	Always   bool      `json:"always"`   // had something waiting all the time
 	Wait     Quantiles `json:"wait_seconds"`
 	First    Quantiles `json:"first_token_seconds"`
-	Refused  int       `json:"refused"`
-	Expired  int       `json:"expired"`
+	Ends
 }
 
 // ClassRow is a class.
@@ -59,6 +58,36 @@ type ClassRow struct {
 	Entitled float64   `json:"entitled"`
 	Wait     Quantiles `json:"wait_seconds"`
 	First    Quantiles `json:"first_token_seconds"`
+	Ends
+}
+
+// Ends are how requests ended. What waits or runs at the end is in none.
+type Ends struct {
+	Asked     int            `json:"asked"`
+	Served    int            `json:"served"`
+	Refused   int            `json:"refused"`
+	RefusedBy map[string]int `json:"refused_by,omitempty"` // by reason
+	Expired   int            `json:"expired"`              // waited for max_wait
+	Left      int            `json:"left"`                 // their client hung up before the first token
+}
+
+func (e *Ends) add(o *Ends) {
+	e.Asked, e.Served, e.Refused = e.Asked+o.Asked, e.Served+o.Served, e.Refused+o.Refused
+	e.Expired, e.Left = e.Expired+o.Expired, e.Left+o.Left
+	for why, n := range o.RefusedBy {
+		if e.RefusedBy == nil {
+			e.RefusedBy = map[string]int{}
+		}
+		e.RefusedBy[why] += n
+	}
+}
+
+func (t *tally) ends() Ends {
+	e := Ends{Asked: t.asked, Served: t.served, RefusedBy: t.refused, Expired: t.expired, Left: t.left}
+	for _, n := range t.refused {
+		e.Refused += n
+	}
+	return e
 }
 
 // Quantiles of N values, in seconds.
@@ -86,7 +115,7 @@ func (p *play) result() *Result {
 		Workload: p.w.Name, Setup: p.s.Name, Policy: p.policy, Seed: p.w.Seed, Seconds: seconds,
 		Requests: m.requests, RequestRate: per(m.requests), OutputRate: per(m.output), InputRate: per(m.input),
 		CostRate: m.delivered / max(seconds, 1), KV: m.kv / float64(max(m.seconds, 1)), KVMost: m.kvMost,
-		Running: m.running / float64(max(m.seconds, 1)), LargestGap: m.gap, StillWaiting: p.d.Queue.Len(), Series: m.series,
+		Running: m.running / float64(max(m.seconds, 1)), LargestGap: m.gap, StillWaiting: p.stillWait(), Series: m.series,
 	}
 	for _, x := range p.machines {
 		r.Preemptions += x.engine.Stats().Preemptions
@@ -95,7 +124,7 @@ func (p *play) result() *Result {
 	var always int
 	for _, t := range m.rows {
 		row := m.row(t, func(x float64) { sum, squares, always = sum+x, squares+x*x, always+1 })
-		r.Refused, r.Expired, r.ShareError = r.Refused+row.Refused, r.Expired+row.Expired, max(r.ShareError, row.Error)
+		r.Refused, r.Expired, r.Left, r.ShareError = r.Refused+row.Refused, r.Expired+row.Expired, r.Left+row.Left, max(r.ShareError, row.Error)
 		r.Rows = append(r.Rows, row)
 	}
 	if squares > 0 {
@@ -105,11 +134,17 @@ func (p *play) result() *Result {
 	return r
 }
 
+func (p *play) stillWait() (n int) {
+	for _, waits := range p.classes {
+		n += waits
+	}
+	return n
+}
+
 // row sums a tally up and tells what the always busy had, of what they should have.
 func (m *measure) row(t *tally, ratio func(x float64)) Row {
 	row := Row{
-		Name: t.name, Class: t.class, Persons: len(t.persons), Served: t.served, Wait: QuantilesOf(t.waits), First: QuantilesOf(t.firsts),
-		Refused: t.refused, Expired: t.expired,
+		Name: t.name, Class: t.class, Persons: len(t.persons), Wait: QuantilesOf(t.waits), First: QuantilesOf(t.firsts), Ends: t.ends(),
 	}
 	persons := make([]*person, 0, len(t.persons))
 	for who := range t.persons {
@@ -131,7 +166,7 @@ func (m *measure) row(t *tally, ratio func(x float64)) Row {
 }
 
 func (m *measure) byClass() []ClassRow {
-	all := map[string]*tally{}
+	all, ends := map[string]*tally{}, map[string]*Ends{}
 	var names []string
 	for _, t := range m.rows {
 		if len(t.persons) == 0 { // nobody came, and so nobody said which class they have
@@ -140,18 +175,20 @@ func (m *measure) byClass() []ClassRow {
 		c := all[t.class]
 		if c == nil {
 			c = &tally{}
-			all[t.class] = c
+			all[t.class], ends[t.class] = c, &Ends{}
 			names = append(names, t.class)
 		}
 		c.waits, c.firsts = append(c.waits, t.waits...), append(c.firsts, t.firsts...)
 		c.delivered, c.entitl = c.delivered+t.delivered, c.entitl+t.entitl
+		e := t.ends()
+		ends[t.class].add(&e)
 	}
 	out := make([]ClassRow, 0, len(names))
 	for _, name := range names {
 		c := all[name]
 		out = append(out, ClassRow{
 			Name: name, Share: c.delivered / max(m.delivered, 1), Entitled: c.entitl / max(m.delivered, 1),
-			Wait: QuantilesOf(c.waits), First: QuantilesOf(c.firsts),
+			Wait: QuantilesOf(c.waits), First: QuantilesOf(c.firsts), Ends: *ends[name],
 		})
 	}
 	return out

@@ -49,8 +49,10 @@ type standing struct {
 	maxRunning   int
 	maxQueued    int
 	maxWait      time.Duration
-	sequences    int // of one request, at most; 0: any number
 	priority     int
+
+	id    *identity.Identity // with rules
+	model string
 }
 
 // described is the standing of a user of a workload.
@@ -88,7 +90,7 @@ func (s *Setup) decide(id *identity.Identity, endpoint, model string) standing {
 	d, _ := s.Rules.Decide(id, &policy.Query{Endpoint: openai.Endpoint(orChat(endpoint)), Pool: s.Pool, Model: model, Sequences: 1})
 	return standing{
 		class: d.Class, group: first(id.Groups), weight: d.UserWeight, maxRunning: d.MaxRunning, maxQueued: d.MaxQueued,
-		maxWait: d.MaxWait, sequences: d.MaxSequences,
+		maxWait: d.MaxWait, id: id, model: model,
 	}
 }
 

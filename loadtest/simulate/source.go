@@ -19,6 +19,8 @@ type want struct {
 	stream                bool
 	endpoint              string
 	prefix, chat          uint64
+	chars                 int           // of the text
+	patience              time.Duration // until somebody without a first token hangs up; 0: never
 }
 
 // source is where requests come from: one user of a workload, or a record.
@@ -62,6 +64,9 @@ func hashOf(s string) uint64 {
 	return max(h.Sum64(), 1)
 }
 
+// charsPerToken is what text has whose characters nobody counted.
+const charsPerToken = 4
+
 // draw is the next request of a described user.
 func (s *source) draw() want {
 	u := s.user
@@ -79,7 +84,10 @@ func (s *source) draw() want {
 		w.output = min(w.output, w.maxTokens)
 	}
 	w.input *= w.sequences
-	w.estimate = w.input
+	w.estimate, w.chars = w.input, w.input*charsPerToken
+	if u.Patience != nil {
+		w.patience = time.Duration(u.Patience.draw(s.rand) * float64(time.Millisecond))
+	}
 	return w
 }
 
@@ -89,6 +97,7 @@ func wanted(a *arrivals.Arrival) want {
 	w := want{
 		input: max(a.Input, 1), cached: min(a.Cached/n, max(a.Input/n-1, 0)), output: max(a.Output/n, 1), estimate: a.Estimate, maxTokens: a.MaxTokens,
 		sequences: n, stream: a.Stream, endpoint: orChat(a.Endpoint), prefix: a.Prefix, chat: a.Chat,
+		chars: a.Chars,
 	}
 	if w.estimate <= 0 {
 		w.estimate = w.input

@@ -3,6 +3,7 @@ package simulate
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -58,7 +59,9 @@ func figures() []line {
 		{"largest share error", func(x *Result) string { return orNone(x.Jain > 0, fine(x.ShareError)) }},
 		{"Jain's index", func(x *Result) string { return orNone(x.Jain > 0, fmt.Sprintf("%.4f", x.Jain)) }},
 		{"largest gap, tokens", func(x *Result) string { return orNone(x.Jain > 0, fmt.Sprintf("%.0f", x.LargestGap)) }},
-		{"refused, expired", func(x *Result) string { return fmt.Sprintf("%d, %d", x.Refused, x.Expired) }},
+		{"refused", func(x *Result) string { return strconv.Itoa(x.Refused) }},
+		{"expired", func(x *Result) string { return strconv.Itoa(x.Expired) }},
+		{"hung up", func(x *Result) string { return strconv.Itoa(x.Left) }},
 		{"waiting at the end", func(x *Result) string { return strconv.Itoa(x.StillWaiting) }},
 	}
 }
@@ -70,11 +73,15 @@ func (r *Report) Table(w io.Writer) error {
 	if r.About != "" {
 		fmt.Fprintln(w, r.About)
 	}
+	if err := r.changes(w); err != nil {
+		return err
+	}
 	t := &grid{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)}
 	t.row("", r.titles()...)
 	for _, f := range figures() {
 		t.row(f.name, r.each(f.of)...)
 	}
+	r.unserved(t)
 	r.shares(t)
 	r.waits(t, "wait, p50 / p90 / p99", func(q *ClassRow) *Quantiles { return &q.Wait })
 	r.waits(t, "first token, p50 / p90 / p99", func(q *ClassRow) *Quantiles { return &q.First })
@@ -124,24 +131,45 @@ func (r *Report) people(t *grid) {
 
 func (r *Report) waits(t *grid, what string, of func(*ClassRow) *Quantiles) {
 	t.part(what, r.titles())
-	var names []string
-	for _, x := range r.Runs {
-		for i := range x.Classes {
-			if name := x.Classes[i].Name; !slices.Contains(names, name) {
-				names = append(names, name)
+	for _, name := range r.classes() {
+		t.row("class "+name, r.each(func(x *Result) string { return of(x.class(name)).String() })...)
+	}
+}
+
+// unserved are what was asked of each class and how it ended, and why it was refused.
+func (r *Report) unserved(t *grid) {
+	t.part("asked / served / refused / expired / hung up", r.titles())
+	for _, name := range r.classes() {
+		t.row("class "+name, r.each(func(x *Result) string {
+			e := &x.class(name).Ends
+			return fmt.Sprintf("%d / %d / %d / %d / %d", e.Asked, e.Served, e.Refused, e.Expired, e.Left)
+		})...)
+	}
+	reasons := r.reasons()
+	if len(reasons) == 0 {
+		return
+	}
+	t.part("refused because of", r.titles())
+	for _, why := range reasons {
+		for _, name := range r.classes() {
+			if slices.ContainsFunc(r.Runs, func(x *Result) bool { return x.class(name).RefusedBy[why] > 0 }) {
+				t.row("class "+name+": "+why, r.each(func(x *Result) string { return strconv.Itoa(x.class(name).RefusedBy[why]) })...)
 			}
 		}
 	}
-	for _, name := range names {
-		t.row("class "+name, r.each(func(x *Result) string {
-			for i := range x.Classes {
-				if x.Classes[i].Name == name {
-					return of(&x.Classes[i]).String()
-				}
+}
+
+// reasons are all for which anything was refused.
+func (r *Report) reasons() []string {
+	all := map[string]bool{}
+	for _, x := range r.Runs {
+		for i := range x.Classes {
+			for why := range x.Classes[i].RefusedBy {
+				all[why] = true
 			}
-			return "-"
-		})...)
+		}
 	}
+	return slices.Sorted(maps.Keys(all))
 }
 
 // users are the rows of all runs, in their order.
@@ -175,7 +203,7 @@ func (g *grid) part(what string, titles []string) {
 }
 
 func (g *grid) row(name string, cells ...string) {
-	const width = 30
+	const width = 44
 	if pad := width - len([]rune(name)); pad > 0 {
 		name += strings.Repeat(" ", pad)
 	}

@@ -66,6 +66,7 @@ type User struct {
 	Cached    *Lengths // of the prompt, the head that its group shares; nil: nothing
 	Whole     bool     // the answer does not stream
 	MaxTokens int      `yaml:"max_tokens"`
+	Patience  *Lengths // milliseconds after which somebody without a first token hangs up; nil: nobody does
 
 	Load Load
 }
@@ -171,7 +172,10 @@ func (u *User) validate(classes map[string]Class) error {
 	case u.Load.Once && u.Load.Rate <= 0:
 		return errors.New("once goes with rate only")
 	}
-	for _, l := range [...]*Lengths{&u.Input, &u.Output} {
+	for _, l := range [...]*Lengths{&u.Input, &u.Output, u.Cached, u.Patience, &u.Load.Think} {
+		if l == nil {
+			continue
+		}
 		if err := l.validate(); err != nil {
 			return err
 		}

@@ -1,0 +1,148 @@
+package simulate
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// What is too little to be told.
+const (
+	leastFactor = 0.2  // of a wait
+	leastWait   = 0.1  // seconds
+	leastPart   = 0.01 // of a share, and of what was asked
+)
+
+// verdict is what a change means to those whom it concerns.
+type verdict string
+
+const (
+	better verdict = "better"
+	worse  verdict = "worse"
+	mixed  verdict = "mixed"
+	same   verdict = "same"
+)
+
+// change is what one run means to a class beside another one.
+type change struct {
+	Class   string
+	Verdict verdict
+	What    []delta
+}
+
+// delta is a figure that is another one than before.
+type delta struct{ What, Is, Was string }
+
+// comparison is a run beside the first one.
+type comparison struct {
+	Now, Before string
+	Changes     []change
+}
+
+// comparisons hold every run against the first.
+func (r *Report) comparisons() []comparison {
+	var out []comparison
+	for _, x := range r.Runs[1:] {
+		c := comparison{Now: r.title(x), Before: r.title(r.Runs[0])}
+		for _, name := range r.classes() {
+			c.Changes = append(c.Changes, changed(name, r.Runs[0].class(name), x.class(name)))
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// changed says what is another for a class.
+func changed(name string, was, is *ClassRow) change {
+	c, good, bad := change{Class: name, Verdict: same}, false, false
+	note := func(what string, before, now float64, text func(float64) string, by float64) {
+		if math.Abs(now-before) < by {
+			return
+		}
+		c.What = append(c.What, delta{what, text(now), text(before)})
+		if what != "share" { // more of it is not better for who asks for less
+			good, bad = good || now < before, bad || now > before
+		}
+	}
+	wait := func(what string, before, now float64) {
+		if was.Wait.N > 0 && is.Wait.N > 0 {
+			note(what, before, now, duration, max(leastWait, leastFactor*max(before, now)))
+		}
+	}
+	wait("median wait", was.Wait.P50, is.Wait.P50)
+	wait("p99", was.Wait.P99, is.Wait.P99)
+	note("refused", was.part(was.Refused), is.part(is.Refused), percent, leastPart)
+	note("expired", was.part(was.Expired), is.part(is.Expired), percent, leastPart)
+	note("hung up", was.part(was.Left), is.part(is.Left), percent, leastPart)
+	note("share", was.Share, is.Share, percent, leastPart)
+	switch {
+	case good && bad:
+		c.Verdict = mixed
+	case good:
+		c.Verdict = better
+	case bad:
+		c.Verdict = worse
+	}
+	return c
+}
+
+// part of what was asked.
+func (e *Ends) part(n int) float64 { return float64(n) / float64(max(e.Asked, 1)) }
+
+// String is the change in words.
+func (c *change) String() string {
+	var parts []string
+	for _, d := range c.What {
+		parts = append(parts, d.What+" "+d.Is+", was "+d.Was)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// changes writes what every run means to whom beside the first one.
+func (r *Report) changes(w io.Writer) error {
+	for _, c := range r.comparisons() {
+		fmt.Fprintf(w, "\n%s instead of %s:\n", c.Now, c.Before)
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for i := range c.Changes {
+			x := &c.Changes[i]
+			if x.Verdict == same && len(x.What) == 0 {
+				fmt.Fprintf(t, "  %s\t%s\n", x.Class, x.Verdict)
+				continue
+			}
+			fmt.Fprintf(t, "  %s\t%s\t%s\n", x.Class, x.Verdict, x)
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	if len(r.Runs) > 1 {
+		fmt.Fprintln(w)
+	}
+	return nil
+}
+
+// classes are those of all runs, in their order.
+func (r *Report) classes() []string {
+	var out []string
+	for _, x := range r.Runs {
+		for i := range x.Classes {
+			if name := x.Classes[i].Name; !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+// class is a class's row; one that nobody came with is empty.
+func (r *Result) class(name string) *ClassRow {
+	for i := range r.Classes {
+		if r.Classes[i].Name == name {
+			return &r.Classes[i]
+		}
+	}
+	return &ClassRow{Name: name}
+}
