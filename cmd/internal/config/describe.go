@@ -76,7 +76,7 @@ func (c *Config) describeGaps(out *printer) {
 		return slices.ContainsFunc(c.Policy.Rules, func(r policy.Rule) bool { return asks(&r.When) })
 	}
 	if !some(func(w *policy.When) bool { return len(w.Task) > 0 }) {
-		out.line("No rule asks for a task, so the titles and tags of Open WebUI are served as their person's own requests, and count as such; " +
+		out.line("No rule asks for a task, so the titles and tags of Open WebUI are served as their person's own requests; " +
 			"a list of rules replaces the default one, which has them in the class background.")
 	}
 	if c.Identity.Anonymous == identity.AnonymousAllow && !some(asksForAnonymous) {

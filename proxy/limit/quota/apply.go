@@ -108,13 +108,41 @@ func replace(d *policy.Decision, kind policy.BucketKind, owner string, o *overri
 	switch {
 	case i < 0:
 		d.Buckets = append(d.Buckets, policy.Bucket{Kind: kind, Scope: scope + " " + d.Task + " " + sizeOf(kind, d), Owner: owner, Limits: o.limits, Text: o.said})
-	case waits || slower(o.limits, d.Buckets[i].Limits):
+	case waits:
 		d.Buckets[i].Owner, d.Buckets[i].Limits, d.Buckets[i].Text = owner, o.limits, o.said
+	case slower(o.limits, d.Buckets[i].Limits):
+		limits := roomy(o.limits, d.Buckets[i].Limits)
+		d.Buckets[i].Owner, d.Buckets[i].Limits, d.Buckets[i].Text = owner, limits, said(limits)
 		d.Buckets[i].Written, d.Buckets[i].Factor = nil, 0 // it follows no load
 	default:
 		return false
 	}
 	return true
+}
+
+// roomy is what is set with as much at once as is granted without it: what nobody waits
+// for comes in bursts, as the pieces of a document, and one that is refused spoils all.
+func roomy(set, granted []limit.Limit) []limit.Limit {
+	var room int64
+	for _, l := range granted {
+		room = max(room, l.Room())
+	}
+	set = slices.Clone(set)
+	for i := range set {
+		more := set[i]
+		if more.Burst = max(more.Room(), room); more.Validate() == nil {
+			set[i] = more
+		}
+	}
+	return set
+}
+
+func said(limits []limit.Limit) string {
+	texts := make([]string, len(limits))
+	for i, l := range limits {
+		texts[i] = l.String()
+	}
+	return strings.Join(texts, "; ")
 }
 
 func sizeOf(kind policy.BucketKind, d *policy.Decision) string {

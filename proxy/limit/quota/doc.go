@@ -25,7 +25,7 @@
 // The limits of the bucket, not its level: who has used 20 of 30 a minute and gets
 // 60 keeps the time that the 20 take to flow back. A bucket that many share becomes
 // the caller's own. In the buckets of what nobody waits for, background tasks and
-// embeddings, an override counts only where it is the tighter one: it can stop
-// a script, and raising somebody's questions lowers nothing. An override follows no
-// load, whatever the rule says that it replaces.
+// embeddings, an override counts only where it is the tighter one, and as much may
+// come at once as before: it can slow a script down, and a document is still read
+// whole. An override follows no load, whatever the rule says that it replaces.
 package quota
