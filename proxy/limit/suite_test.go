@@ -35,6 +35,7 @@ func storeTests() map[string]func(harness) {
 		"levels":                           testLevels,
 		"keys":                             testKeys,
 		"a limit that changes":             testChange,
+		"a limit that goes up and down":    testUpAndDown,
 		"one limit, many callers":          testConcurrent,
 		"several limits, many callers":     testConcurrentSeveral,
 		"burst of zero is none of its own": testNoBurst,
@@ -341,6 +342,36 @@ func testChange(h harness) {
 	h.granted(on(l, 6))
 	if r := h.refused(on(of(1, time.Minute), 1)); r.RetryAfter > time.Minute {
 		h.Errorf("%+v", r)
+	}
+}
+
+// testUpAndDown changes the limit before every attempt, as the load does: in no period
+// more than a burst and a period's worth of the largest is granted, and in each one that
+// of the smallest is.
+func testUpAndDown(h harness) {
+	const n = 20
+	rates := []float64{2, 0.5, 1, 1.5, 0.7}
+	every, within := 500*time.Millisecond, 0
+	var granted []int
+	for i := range 4 * int(time.Minute/every) {
+		one := 0
+		for h.acquire(on(of(n, time.Minute).Times(rates[i%len(rates)]), 1)).Granted {
+			one++
+		}
+		granted = append(granted, one)
+		h.pass(every)
+	}
+	period := int(time.Minute / every)
+	for i := range granted {
+		if within += granted[i]; i >= period {
+			within -= granted[i-period]
+		}
+		if within > 2*2*n-1 {
+			h.Fatalf("%d in the minute before %d", within, i)
+		}
+		if i >= period && within < n/2 {
+			h.Fatalf("only %d in the minute before %d", within, i)
+		}
 	}
 }
 
