@@ -252,6 +252,7 @@ func (l *leader) tick(now time.Time) {
 	l.missWorkers(now)
 	l.missProxies(now)
 	l.progressWhole(now)
+	l.drain.Expect(l.turn.Foresee(l.running))
 	l.drain.Tick(now, l.short)
 	l.weigh(now)
 	l.invert(now)

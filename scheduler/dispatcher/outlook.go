@@ -7,6 +7,7 @@ import (
 
 	"fairlane/scheduler"
 	"fairlane/scheduler/fairqueue"
+	"fairlane/scheduler/turn"
 )
 
 const (
@@ -44,11 +45,30 @@ func (l *leader) where(ids []string) []scheduler.Notice {
 	return out
 }
 
+// outlook is how an item stands, and the cost of all that waits.
+func (l *leader) outlook(it *item) (*fairqueue.Outlook, fairqueue.Cost) {
+	o := l.turn.Queue.Outlook(&it.req)
+	more := l.turn.Overrun(it.entry.User, o.AheadCost)
+	o.AheadCost += more
+	return &o, l.waiting() + more
+}
+
+// running are the requests in flight.
+func (l *leader) running(yield func(*scheduler.Entry, *turn.Run) bool) {
+	for _, w := range l.workers {
+		for _, it := range w.running {
+			if !yield(it.entry, &it.run.Run) {
+				return
+			}
+		}
+	}
+}
+
 // place is an item's position and expected wait.
 func (l *leader) place(it *item) scheduler.Notice {
-	o := l.turn.Queue.Outlook(&it.req)
+	o, waiting := l.outlook(it)
 	n := scheduler.Notice{ID: it.entry.ID, Kind: scheduler.NoticeQueued, Position: o.Position, NoBackend: l.open && !l.noneUp.IsZero(), Ended: it.ended}
-	n.ETA, _, _ = l.drain.Wait(&o, l.waiting())
+	n.ETA, _, _ = l.drain.Wait(o, waiting)
 	return n
 }
 
@@ -58,9 +78,9 @@ func (l *leader) hopeless(it *item, now time.Time) *scheduler.Problem {
 	if !l.open || !l.noneUp.IsZero() || !l.drain.Sure() || it.entry.Deadline.IsZero() {
 		return nil
 	}
-	o := l.turn.Queue.Outlook(&it.req)
+	o, waiting := l.outlook(it)
 	left := it.entry.Deadline.Sub(now)
-	why, all, own := l.drain.Hopeless(&o, l.waiting(), left)
+	why, all, own := l.drain.Hopeless(o, waiting, left)
 	after := l.jitter(all - left)
 	switch why {
 	case scheduler.ReasonOwnBacklog:

@@ -113,10 +113,10 @@ func (r *receipts) standing(it *item, now time.Time) scheduler.Standing {
 	if it.run != nil {
 		return s
 	}
-	o := r.l.turn.Queue.Outlook(&it.req)
+	o, waiting := r.l.outlook(it)
 	s.Position, s.Own, s.OwnCost = o.Position, o.AheadInFlow, tokens(o.AheadCost)
 	s.Other, s.OtherCost = max(o.Position-1-o.AheadInFlow, 0), tokens(o.OtherCost)
-	if eta, _, known := r.l.drain.Wait(&o, r.l.waiting()); known {
+	if eta, _, known := r.l.drain.Wait(o, waiting); known {
 		s.ETAMS = float64(eta.Milliseconds())
 	}
 	if u := r.users[it.entry.User]; u != nil && !u.since.IsZero() {

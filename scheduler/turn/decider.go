@@ -54,7 +54,8 @@ type Decider struct {
 	estimates estimates
 	weights   fairqueue.Weights
 	kept      []headroom
-	running   map[string]int // sequences by class
+	running   map[string]int     // sequences by class
+	overruns  map[string]overrun // by user, as Foresee saw them last
 
 	ask    func(*fairqueue.Request, bool) fairqueue.Decision
 	now    time.Time // of the question that is being answered
@@ -81,7 +82,7 @@ func New(cfg Config) (*Decider, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Decider{Queue: q, Pool: capacity.NewPool(cfg.Backends), cfg: cfg, estimates: newEstimates(), running: map[string]int{}}
+	d := &Decider{Queue: q, Pool: capacity.NewPool(cfg.Backends), cfg: cfg, estimates: newEstimates(), running: map[string]int{}, overruns: map[string]overrun{}}
 	d.ask = d.admit
 	d.apply(cfg.Policy)
 	return d, nil

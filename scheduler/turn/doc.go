@@ -49,6 +49,15 @@
 // Limits that follow the load change what comes, and so the load: the band between the
 // marks and the slow way down are there that this loop does not swing.
 //
+// # What runs tells of what waits
+//
+// A mean knows nothing of what somebody has just begun to ask for. A request in flight
+// that has made g tokens of E expected ones, g > E, is expected to make 1.5·g,
+// at most its max_tokens. By as much as a user's requests in flight cost more than was
+// expected, so do those of the user that wait ([Decider.Overrun]), and no slot is
+// expected to become free before the first in flight is over ([Decider.Foresee]). Early
+// refusals reckon with the same figures. Charges do not: they follow what was made.
+//
 // # Headroom
 //
 // A class may keep slots free for itself. Who is refused because of that keeps

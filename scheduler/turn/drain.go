@@ -30,6 +30,7 @@ type Drain struct {
 	seconds int            // that were measured
 	rate    float64        // thousandths of a token a second
 	mu      float64        // completions a second
+	next    time.Duration  // until one is expected
 }
 
 // Delivered counts cost that was delivered.
@@ -37,6 +38,9 @@ func (d *Drain) Delivered(c fairqueue.Cost) { d.cost += c }
 
 // Completed counts a request that was served.
 func (d *Drain) Completed() { d.done++ }
+
+// Expect tells that the next request is over in so long: see [Decider.Foresee].
+func (d *Drain) Expect(next time.Duration) { d.next = next }
 
 // Rate is the cost a second; 0: nothing is known.
 func (d *Drain) Rate() float64 { return d.rate }
@@ -61,7 +65,8 @@ func (d *Drain) Tick(now time.Time, short bool) {
 }
 
 // Wait is how long a request is expected to wait, how much of it for the user's
-// own other requests; false: nothing is known. Those who share now may soon have no
+// own other requests; false: nothing is known. The turnover of a slot is the mean
+// time between two completions, and what runs now may tell that it is longer. Those who share now may soon have no
 // more work, so it is never longer than all that waits takes.
 func (d *Drain) Wait(o *fairqueue.Outlook, waiting fairqueue.Cost) (all, own time.Duration, known bool) {
 	if d.rate <= 0 || o.Share <= 0 {
@@ -71,6 +76,7 @@ func (d *Drain) Wait(o *fairqueue.Outlook, waiting fairqueue.Cost) (all, own tim
 	if d.mu > 0 {
 		turnover = 1 / d.mu
 	}
+	turnover = max(turnover, d.next.Seconds())
 	reckon := func(ahead fairqueue.Cost, more float64) time.Duration {
 		s := min(float64(ahead)/o.Share, float64(waiting))/d.rate + more
 		return seconds(min(s, longestWait.Seconds()))
