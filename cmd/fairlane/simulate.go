@@ -121,7 +121,7 @@ func (c *simulateCmd) setup(cfg *config.Config, load *simulate.Workload) (*simul
 		return nil, err
 	}
 	s := &simulate.Setup{
-		Pool: pool.Name, Rules: rules, MaxQueued: map[string]int{},
+		Pool: pool.Name, Rules: rules, Load: cfg.Load, MaxQueued: map[string]int{},
 		Turn:     turn.Policy{Share: cfg.Share, Classes: map[string]turn.Class{}, Cost: pool.Cost},
 		Backends: capacity.Config{Fixed: !pool.Adaptive, ITL: pool.TargetITL, Anywhere: !pool.PrefixAffinity},
 	}

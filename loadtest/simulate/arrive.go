@@ -60,7 +60,7 @@ func (p *play) recorded(a *arrivals.Arrival) *person {
 // push lets a request wait, or refuses it.
 func (p *play) push(from *source, who *person, w want) {
 	p.m.asked(p.now, who)
-	taken, why, after := p.edge.admit(p.s, who, &w)
+	taken, why, after := p.edge.admit(p.s, who, &w, p.load.Level())
 	if why == "" {
 		if why = p.full(who); why != "" {
 			p.edge.settle(taken, &scheduler.Usage{})
@@ -126,7 +126,7 @@ func (p *play) joins(j *job) {
 	p.classes[who.class]++
 	who.waiting++
 	if who.waiting == 1 {
-		who.since = p.now
+		who.since, who.turn = p.now, p.now
 	}
 	if who.maxWait > 0 {
 		k := bound{who.maxWait, p.policy == Fair && p.d.Policy().Classes[who.class].Newest}

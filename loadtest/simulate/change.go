@@ -40,6 +40,7 @@ type delta struct{ What, Is, Was string }
 type comparison struct {
 	Now, Before string
 	Changes     []change
+	Short       string // whom it is better for, and whom worse
 }
 
 // comparisons hold every run against the first.
@@ -50,9 +51,27 @@ func (r *Report) comparisons() []comparison {
 		for _, name := range r.classes() {
 			c.Changes = append(c.Changes, changed(name, r.Runs[0].class(name), x.class(name)))
 		}
+		c.Short = short(c.Changes)
 		out = append(out, c)
 	}
 	return out
+}
+
+// short says in a sentence whom changes are better for, and whom worse.
+func short(changes []change) string {
+	var parts []string
+	for _, v := range [...]verdict{better, worse, mixed, same} {
+		var names []string
+		for i := range changes {
+			if changes[i].Verdict == v {
+				names = append(names, changes[i].Class)
+			}
+		}
+		if len(names) > 0 {
+			parts = append(parts, string(v)+" for "+strings.Join(names, ", "))
+		}
+	}
+	return "It is " + strings.Join(parts, "; ") + "."
 }
 
 // changed says what is another for a class.
@@ -104,7 +123,7 @@ func (c *change) String() string {
 // changes writes what every run means to whom beside the first one.
 func (r *Report) changes(w io.Writer) error {
 	for _, c := range r.comparisons() {
-		fmt.Fprintf(w, "\n%s instead of %s:\n", c.Now, c.Before)
+		fmt.Fprintf(w, "\n%s instead of %s: %s\n", c.Now, c.Before, c.Short)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for i := range c.Changes {
 			x := &c.Changes[i]

@@ -24,13 +24,14 @@ func newEdge(now func() time.Time, longest int) edge {
 
 // admit takes what a request needs from its caller's buckets. A reason: it is refused,
 // and may come back after a time.
-func (e *edge) admit(s *Setup, who *person, w *want) (taken []limit.Charge, why scheduler.Reason, after time.Duration) {
+func (e *edge) admit(s *Setup, who *person, w *want, load int) (taken []limit.Charge, why scheduler.Reason, after time.Duration) {
 	if s.Rules == nil {
 		return nil, "", 0
 	}
 	expect, endpoint := e.outputs.Of(who.id.UserKey), openai.Endpoint(w.endpoint)
 	d, problem := s.Rules.Decide(who.id, &policy.Query{
 		Endpoint: endpoint, Pool: s.Pool, Model: who.model, InputChars: w.chars, MaxTokens: w.maxTokens, ExpectedTokens: int(expect.Mean), Sequences: w.sequences,
+		Load: load,
 	})
 	switch {
 	case problem != nil:

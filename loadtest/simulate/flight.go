@@ -1,6 +1,8 @@
 package simulate
 
 import (
+	"time"
+
 	"fairlane/scheduler"
 	"fairlane/scheduler/gpumodel"
 	"fairlane/scheduler/turn"
@@ -63,6 +65,22 @@ func (p *play) progress() {
 			p.delivered(j, p.d.Progress(now, &j.req, &j.run))
 		}
 	}
+}
+
+// weigh looks at how loaded the pool is, which limits may follow.
+func (p *play) weigh() {
+	var sum time.Duration
+	n := 0
+	for _, who := range p.busy {
+		if p.short && who.waiting > 0 {
+			sum, n = sum+p.now-who.turn, n+1
+		}
+	}
+	marks := p.s.Load
+	if marks == (turn.Marks{}) {
+		marks = turn.DefaultMarks()
+	}
+	p.load.Tick(p.time(), marks, turn.Reading{KV: p.d.KVUse(), Wait: sum / time.Duration(max(n, 1)), Short: p.short})
 }
 
 // observe sees the backends' metrics, and what everybody had of the last second.

@@ -34,10 +34,10 @@ func (r *Report) HTML(w io.Writer) error {
 			r.curve("Requests that wait", thousands, func(p *Point) float64 { return float64(p.Waiting) }),
 			r.curve("KV in use", percent, func(p *Point) float64 { return p.KV }),
 			r.curve("Sequences that run", thousands, func(p *Point) float64 { return float64(p.Running) }),
-			r.curve("How far the user furthest from its part is away from it, in tokens", thousands, func(p *Point) float64 { return p.Gap }),
 		},
 	}
 	if r.Runs[0].Jain > 0 {
+		data.Curves = append(data.Curves, r.curve("How far the user furthest from its part is away from it, in tokens", thousands, func(p *Point) float64 { return p.Gap }))
 		data.Bars = append(data.Bars, r.figureChart("Jain's index of those who always had work; 1 is even", func(x *Result) float64 { return x.Jain }))
 	}
 	if err := t.Execute(w, data); err != nil {
@@ -145,9 +145,7 @@ func (r *Report) unservedChart() chart {
 
 func (r *Report) figureChart(title string, of func(*Result) float64) chart {
 	c := chart{Title: title}
-	for _, x := range r.Runs {
-		c.Groups = append(c.Groups, group{r.title(x), []bar{{Width: of(x), Text: thousands(of(x))}}})
-	}
+	c.add("all", r.Runs, func(x *Result) bar { return bar{Width: of(x), Text: thousands(of(x))} })
 	return c.scale()
 }
 

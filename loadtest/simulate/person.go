@@ -19,6 +19,7 @@ type person struct {
 	admitted      int           // sequences that the queue has, or that run
 	waiting, busy int           // requests that wait; that wait or run
 	since         time.Duration // since when something waits
+	turn          time.Duration // since when it waits for its turn
 	index         int           // among those who have work; -1: it has none
 
 	delivered float64 // cost in tokens, since the warm-up

@@ -37,6 +37,7 @@ type play struct {
 	flying   []*job
 	edge     edge
 	drain    turn.Drain
+	load     turn.Load
 	short    bool             // somebody waits for capacity
 	waiting  fairqueue.Cost   // estimated, of all that wait
 	waits    map[bound][]*job // by how long they may wait, in order of arrival
@@ -58,15 +59,19 @@ func Run(w *Workload, s *Setup, policy Policy) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.run()
+}
+
+func (p *play) run() (*Result, error) {
 	p.begin()
-	for p.now < p.end && (w.Requests == 0 || p.m.served < w.Requests) {
+	for p.now < p.end && (p.w.Requests == 0 || p.m.served < p.w.Requests) {
 		e := p.agenda.next()
 		p.now = min(e.at, p.end)
 		if e.at >= p.end {
 			break
 		}
 		if err := p.handle(&e); err != nil {
-			return nil, fmt.Errorf("%w: %s after %s: %w", ErrStuck, w.Name, p.now, err)
+			return nil, fmt.Errorf("%w: %s after %s: %w", ErrStuck, p.w.Name, p.now, err)
 		}
 		p.dispatch()
 		p.drive()
@@ -150,6 +155,7 @@ func (p *play) handle(e *event) error {
 	case second:
 		p.agenda.add(p.now+observeEvery, second, 0)
 		p.observe()
+		p.weigh()
 	case wakes:
 		p.wakeAt = -1
 	case leaves:
@@ -186,6 +192,7 @@ func (p *play) dispatch() {
 func (p *play) start(j *job, run turn.Run) {
 	j.run, j.over = run, true
 	p.waited(j)
+	j.who.turn = p.now
 	p.m.granted(p.now, j)
 	j.machine = p.byURL[run.Backend.URL()]
 	j.ids = p.sequence

@@ -18,6 +18,7 @@ type Setup struct {
 	Pool      string
 	Rules     *policy.Policy // who is what; nil: the workload says so
 	Turn      turn.Policy
+	Load      turn.Marks     // when limits that follow the load do; zero: the defaults
 	MaxQueued map[string]int // by class, requests that may wait; 0: no bound
 	Backends  capacity.Config
 }

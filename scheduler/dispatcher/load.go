@@ -51,26 +51,11 @@ func (l *leader) weigh(now time.Time) {
 		if marks == (turn.Marks{}) {
 			marks = turn.DefaultMarks()
 		}
-		l.load.Tick(now, marks, turn.Reading{KV: l.kvUse(), Wait: l.turnWait(now), Short: l.short})
+		l.load.Tick(now, marks, turn.Reading{KV: l.turn.KVUse(), Wait: l.turnWait(now), Short: l.short})
 	}
 	for proxy := range l.proxies {
 		l.notices[proxy] = append(l.notices[proxy], scheduler.Notice{Kind: scheduler.NoticeLoad, Pool: l.cfg.Pool, Load: l.load.Level()})
 	}
-}
-
-// kvUse is the part of the KV budget that is held; 0: no budget is known.
-func (l *leader) kvUse() float64 {
-	held, budget := 0.0, 0.0
-	for _, b := range l.turn.Pool.Backends() {
-		if s := b.State(); s.Up && s.KVBudget > 0 {
-			held += s.KVHeld
-			budget += s.KVBudget
-		}
-	}
-	if budget == 0 {
-		return 0
-	}
-	return held / budget
 }
 
 // turnWait is how long those who wait for capacity have waited for their turn, on
