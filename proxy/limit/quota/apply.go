@@ -113,9 +113,11 @@ func replace(d *policy.Decision, kind policy.BucketKind, owner string, o *overri
 	case slower(o.limits, d.Buckets[i].Limits):
 		limits := roomy(o.limits, d.Buckets[i].Limits)
 		d.Buckets[i].Owner, d.Buckets[i].Limits, d.Buckets[i].Text = owner, limits, said(limits)
-		d.Buckets[i].Written, d.Buckets[i].Factor = nil, 0 // it follows no load
 	default:
 		return false
+	}
+	if i >= 0 {
+		d.Buckets[i].Written, d.Buckets[i].Factor = nil, 0 // it follows no load
 	}
 	return true
 }
