@@ -72,8 +72,10 @@ func (a *answer) data(b []byte) error {
 	}
 	a.begin()
 	now := time.Now()
-	if a.events && openai.HasContent(a.x.route.Endpoint, b) {
-		a.meter.content(&a.x.rec, now)
+	if a.events {
+		if n := openai.Contents(a.x.route.Endpoint, b); n > 0 {
+			a.meter.content(&a.x.rec, n, now)
+		}
 	}
 	return a.write(b, now)
 }

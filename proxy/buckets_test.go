@@ -3,10 +3,10 @@ package proxy
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -394,65 +394,120 @@ func TestLimitAtTheEdge(t *testing.T) {
 	}
 }
 
-// TestWhatIsGivenBack plays the ends of a request.
+// TestWhatIsGivenBack plays the ends of a request: what ran is paid for, unless it
+// came to nothing by a fault of ours.
 func TestWhatIsGivenBack(t *testing.T) {
-	failed := scheduler.Problemf(scheduler.CodeBackendFailed, "failed")
+	failed, late := scheduler.Problemf(scheduler.CodeBackendFailed, "failed"), scheduler.Problemf(scheduler.CodeBackendTimeout, "late")
 	const reserved = 1 + 800
+	whole := strings.Replace(chatBody, `"gpt"`, `"gpt","max_tokens":800`, 1)
+	stream := strings.Replace(streamBody, `"gpt"`, `"gpt","max_tokens":800`, 1)
+	two := strings.Replace(whole, `"gpt"`, `"gpt","n":2`, 1)
 	tests := []struct {
-		name   string
-		events []scheduler.CallEvent
-		leaves bool
-		used   int64
+		name, body string
+		events     []scheduler.CallEvent
+		leaves     time.Duration // after so long; 0: not
+		used       int64
 	}{
-		{"completed", []scheduler.CallEvent{granted(), head(200, sse), data(chunk), end(scheduler.Completed)}, false, 9},
-		{"left while it waited", []scheduler.CallEvent{queued(3)}, true, 0},
-		{"refused by the queue", []scheduler.CallEvent{broken(scheduler.Refusal(scheduler.CodeQueueLimit, scheduler.ReasonUserQueue, time.Second, "full"))}, false, 0},
-		{"expired", []scheduler.CallEvent{queued(3), broken(scheduler.Problemf(scheduler.CodeQueueTimeout, "late"))}, false, 0},
-		{"left before the first byte", []scheduler.CallEvent{granted()}, true, 1},
-		{"left in the answer", []scheduler.CallEvent{granted(), head(200, sse), data(chunk), data(chunk)}, true, 3},
-		{"failed, and nobody knows what it used", []scheduler.CallEvent{granted(), broken(failed)}, false, reserved},
-		{"failed, and the scheduler knows", []scheduler.CallEvent{granted(), {Kind: scheduler.CallProblem, Problem: failed, End: &scheduler.End{Outcome: scheduler.Failed}}}, false, 0},
-		{"broke off", []scheduler.CallEvent{granted(), head(200, sse), data(chunk), broken(failed)}, false, 2},
+		{"completed", stream, []scheduler.CallEvent{granted(), head(200, sse), data(chunk), end(scheduler.Completed)}, 0, 9},
+		{"left while it waited", stream, []scheduler.CallEvent{queued(3)}, time.Second, 0},
+		{"refused by the queue", stream, []scheduler.CallEvent{broken(scheduler.Refusal(scheduler.CodeQueueLimit, scheduler.ReasonUserQueue, time.Second, "full"))}, 0, 0},
+		{"expired", stream, []scheduler.CallEvent{queued(3), broken(scheduler.Problemf(scheduler.CodeQueueTimeout, "late"))}, 0, 0},
+		{"left before the first byte", stream, []scheduler.CallEvent{granted()}, time.Second, 1},
+		{"left in the answer", stream, []scheduler.CallEvent{granted(), head(200, sse), data(chunk), data(chunk)}, time.Second, 3},
+		{"left in an answer that came in few pieces", stream, []scheduler.CallEvent{granted(), head(200, sse), data(strings.Repeat(chunk, 500)), data(chunk + doneEvent)}, time.Second, 502},
+		{"left before a whole answer", whole, []scheduler.CallEvent{granted()}, time.Second, reserved},
+		{"left before two whole answers", two, []scheduler.CallEvent{granted()}, time.Second, 1 + 1600},
+		{"left after it was granted and waited again", whole, []scheduler.CallEvent{granted(), queued(1)}, time.Second, 0},
+		{"failed", stream, []scheduler.CallEvent{granted(), broken(failed)}, 0, 0},
+		{"failed as a whole", whole, []scheduler.CallEvent{granted(), broken(failed)}, 0, 0},
+		{"took too long as a whole", whole, []scheduler.CallEvent{granted(), broken(late)}, 0, reserved},
+		{"failed, and the scheduler knows", stream, []scheduler.CallEvent{granted(), {Kind: scheduler.CallProblem, Problem: failed, End: &scheduler.End{Outcome: scheduler.Failed}}}, 0, 0},
+		{"broke off", stream, []scheduler.CallEvent{granted(), head(200, sse), data(chunk), broken(failed)}, 0, 2},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := newFakes()
-				l := newTestLimiter(limit.NewMemory(limit.MemoryConfig{}))
-				d := buckets(t, policy.Tokens, ann, "10000/30 days")
-				f.decide = func(*identity.Identity, *policy.Query) (*policy.Decision, *scheduler.Problem) { return d, nil }
-				f.take = func(d *policy.Decision, n Need) (Allowance, *scheduler.Problem) {
-					return l.Take(context.Background(), d, n)
-				}
+				f, left := newMetered(t)
 				f.answers(tt.events...)
-				c, _ := start(t, f.server(t, Config{}))
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				body := strings.Replace(streamBody, `"gpt"`, `"gpt","max_tokens":800`, 1)
-				req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://edge"+chatPath, strings.NewReader(body))
-				if err != nil {
-					t.Fatal(err)
-				}
-				req.Header.Set("Content-Type", "application/json")
-				go func() {
-					if resp, err := c.Do(req); err == nil {
-						_, _ = io.ReadAll(resp.Body)
-						resp.Body.Close()
-					}
-				}()
-				synctest.Wait()
-				if tt.leaves {
-					cancel()
-					synctest.Wait()
-				}
+				f.asks(t, f.server(t, Config{}), tt.body, tt.leaves)
 				f.log.one(t) // it has ended
-				a := take(t, l, d, Need{InputTokens: 1})
-				if got := 10_000 - 1 - a.Tokens.Remaining; got != tt.used {
+				if got := left(); got != tt.used {
 					t.Errorf("%d tokens were used, want %d", got, tt.used)
 				}
 			})
 		})
 	}
+}
+
+// TestWhoLeavesPaysForTheTimeThatItRan has answers that are longer than those that the
+// person is known for, of whose tokens each takes a hundredth of a second.
+func TestWhoLeavesPaysForTheTimeThatItRan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, left := newMetered(t)
+		s := f.server(t, Config{})
+		f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) {
+			c := newFakeCall(granted())
+			time.AfterFunc(time.Second, func() {
+				whole := end(scheduler.Completed)
+				whole.End.Usage = scheduler.Usage{Known: true, Output: 100}
+				c.events <- head(200, "application/json")
+				c.events <- data("{}")
+				c.events <- whole
+			})
+			return c, nil
+		}
+		for range 100 {
+			f.asks(t, s, chatBody, 0)
+		}
+		f.answers(granted())
+		for _, tt := range []struct {
+			body  string
+			after time.Duration
+			most  int64
+		}{
+			{strings.Replace(chatBody, `"gpt"`, `"gpt","n":2`, 1), 20 * time.Second, 4001},
+			{strings.Replace(chatBody, `"gpt"`, `"gpt","max_tokens":500`, 1), 20 * time.Second, 501},
+		} {
+			before := left()
+			f.asks(t, s, tt.body, tt.after)
+			if used := left() - before; used != tt.most {
+				t.Errorf("%s left after %v used %d tokens, want %d", tt.body, tt.after, used, tt.most)
+			}
+			if line := f.log.requests()[len(f.log.requests())-1]; line["output_tokens"] != float64(tt.most-1) {
+				t.Errorf("the log says %v", line["output_tokens"])
+			}
+		}
+	})
+}
+
+// newMetered is an edge with a bucket of tokens that fills slowly. Used says how much of it is gone.
+func newMetered(t *testing.T) (f *fakes, used func() int64) {
+	t.Helper()
+	const all = 1_000_000
+	f = newFakes()
+	l := newTestLimiter(limit.NewMemory(limit.MemoryConfig{Now: func() time.Time { return time.Unix(1_800_000_000, 0) }}))
+	d := buckets(t, policy.Tokens, ann, "1000000/30 days")
+	f.decide = func(*identity.Identity, *policy.Query) (*policy.Decision, *scheduler.Problem) { return d, nil }
+	f.take = func(d *policy.Decision, n Need) (Allowance, *scheduler.Problem) {
+		return l.Take(context.Background(), d, n)
+	}
+	return f, func() int64 {
+		return all - l.Look(t.Context(), d)[0][0].Remaining
+	}
+}
+
+// asks sends a request in a bubble, and leaves after a time, if one is given.
+func (f *fakes) asks(t *testing.T, s *Server, body string, leaves time.Duration) {
+	t.Helper()
+	ctx := t.Context()
+	if leaves > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, leaves)
+		defer cancel()
+	}
+	req := httptest.NewRequestWithContext(ctx, http.MethodPost, chatPath, strings.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
+	s.Handler().ServeHTTP(httptest.NewRecorder(), req)
 }
 
 func BenchmarkLimiter(b *testing.B) {

@@ -41,5 +41,8 @@
 //
 // Every request ends in exactly one [scheduler.Outcome], written by one function
 // ([exchange.end]), whatever path led there: one log line, one count, one
-// duration. What was reserved for it is given back in the same place.
+// duration. What was reserved for it is settled in the same place: by what the backend
+// counted; else, once it was granted, by its prompt and what was seen of a stream, or
+// by what a whole answer had time for and at least what was reserved. Only what never
+// left the queue, or came to nothing by a fault of ours, is given back.
 package proxy

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"sync"
+	"time"
 
 	"fairlane/proxy/openai"
 	"fairlane/scheduler"
@@ -14,13 +15,17 @@ const (
 	mostModels         = 1000 // that are remembered
 )
 
-// estimates learn how many bytes of a prompt make a token, by model.
+// estimates learn how many bytes of a prompt make a token, and how long one of an
+// answer takes, by model.
 type estimates struct {
 	mu    sync.RWMutex
 	ratio map[string]float64
+	paces map[string]time.Duration
 }
 
-func newEstimates() *estimates { return &estimates{ratio: map[string]float64{}} }
+func newEstimates() *estimates {
+	return &estimates{ratio: map[string]float64{}, paces: map[string]time.Duration{}}
+}
 
 func (e *estimates) of(model string) float64 {
 	e.mu.RLock()

@@ -142,17 +142,6 @@ func (f *follower) gone() *scheduler.Problem {
 	return nil
 }
 
-// counted is the usage of a call of whose end nothing is known, as far as it was
-// seen here. Who leaves early has had the prompt read for it all the same.
-func (f *follower) counted() {
-	r := &f.x.rec
-	if r.granted.IsZero() || r.usage != (scheduler.Usage{}) {
-		return
-	}
-	r.counted = true
-	r.usage = scheduler.Usage{Input: f.x.s.estimates.input(f.x.at.model, f.x.req), Output: f.out.meter.events}
-}
-
 // take deals with an event. Done: it was the last.
 func (f *follower) take(ev scheduler.CallEvent) (done bool, p *scheduler.Problem) {
 	switch ev.Kind {
@@ -180,10 +169,13 @@ func (f *follower) take(ev scheduler.CallEvent) (done bool, p *scheduler.Problem
 		if ev.Attempts > 0 {
 			f.x.rec.backend, f.x.rec.attempts = ev.Backend, ev.Attempts
 		}
-		if ev.End != nil {
+		switch {
+		case ev.End != nil:
 			f.ended(ev.End)
-		} else if f.out.begun {
+		case f.out.begun || ev.Problem.Code == scheduler.CodeBackendTimeout: // it was worked on to the last
 			f.counted()
+		default:
+			f.x.rec.counted = true // it came to nothing, by no fault of its client
 		}
 		f.hush()
 		return true, f.out.fail(ev.Problem)
@@ -233,6 +225,7 @@ func (f *follower) ended(e *scheduler.End) {
 	}
 	f.x.s.estimates.learn(f.x.at.model, f.x.req, e.Usage)
 	if r.outcome == scheduler.Completed && f.x.route.Endpoint.Generates() {
+		f.x.paced(e.Usage)
 		f.x.s.outputs.Learn(r.userKey, f.x.req.Sequences, e.Usage)
 	}
 }
@@ -241,11 +234,12 @@ func (f *follower) ended(e *scheduler.End) {
 type meter struct {
 	m      streamMetrics
 	last   time.Time // of the content event before
-	events int       // pieces with content
+	tokens int       // as many as there were content events
 }
 
-func (m *meter) content(r *record, now time.Time) {
-	m.events++
+// content takes a piece with so many content events.
+func (m *meter) content(r *record, n int, now time.Time) {
+	m.tokens += n
 	if m.last.IsZero() {
 		r.first = now
 		m.m.firstToken.Observe(now.Sub(r.started).Seconds())

@@ -107,7 +107,7 @@ func (x *exchange) take(q *policy.Query, need Need) *scheduler.Problem {
 	allow, p := x.s.deps.Limiter.Take(x.r.Context(), d, need)
 	limitHeaders(x.header(), allow)
 	if p == nil {
-		x.settle = allow.Settle
+		x.settle, x.rec.reserved = allow.Settle, need.MaxTokens
 	}
 	return p
 }

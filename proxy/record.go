@@ -29,6 +29,8 @@ type record struct {
 	outcome                     scheduler.Outcome
 	usage                       scheduler.Usage
 	counted                     bool // usage is what it used
+	guessed                     bool // its output is a guess of ours
+	reserved                    int  // tokens of output that were taken from buckets
 	cost                        float64
 	problem                     *scheduler.Problem
 }
@@ -54,10 +56,16 @@ func millis(from, to time.Time) float64 {
 // used is what the request used; nil: a backend may have had it, and nobody
 // knows. What was never granted used nothing.
 func (r *record) used() *scheduler.Usage {
-	if r.counted || r.granted.IsZero() {
+	switch {
+	case r.guessed:
+		u := r.usage
+		u.Output = max(u.Output, r.reserved)
+		return &u
+	case r.counted || r.granted.IsZero():
 		return &r.usage
+	default:
+		return nil
 	}
-	return nil
 }
 
 // log writes the one line of a request.
