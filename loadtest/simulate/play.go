@@ -80,12 +80,9 @@ func (p *play) run() (*Result, error) {
 }
 
 func newPlay(w *Workload, s *Setup, policy Policy) (*play, error) {
-	profile, err := gpumodel.ProfileByName(w.GPU.Profile)
+	profile, err := w.GPU.model()
 	if err != nil {
 		return nil, err
-	}
-	if w.GPU.KVTokens > 0 {
-		profile.KVTokens = w.GPU.KVTokens
 	}
 	p := &play{
 		w: w, s: s, policy: policy, profile: profile, end: w.Warmup + w.Duration, sources: newSources(w),

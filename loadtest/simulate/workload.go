@@ -35,6 +35,20 @@ type GPU struct {
 	Backends int    // 0: 1
 	Slots    int    // of each, where no configuration says it; 0: learned
 	KVTokens int    `yaml:"kv_tokens"` // of each; 0: the profile's
+
+	Model *gpumodel.Profile `yaml:"-"` // instead of a named one
+}
+
+// model is how long everything takes.
+func (g *GPU) model() (gpumodel.Profile, error) {
+	p, err := gpumodel.ProfileByName(g.Profile)
+	if g.Model != nil {
+		p, err = *g.Model, nil
+	}
+	if g.KVTokens > 0 {
+		p.KVTokens = g.KVTokens
+	}
+	return p, err
 }
 
 // Class is one of a workload without a configuration.

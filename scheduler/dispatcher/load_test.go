@@ -158,7 +158,7 @@ func TestTheLoadByKV(t *testing.T) {
 		c := h.ask(wish{user: "u", in: 12_000, out: 3000, maxTokens: 3000})
 		advance(20 * time.Second)
 		h.look(func(l *leader) {
-			if use := l.kvUse(); use < 0.9 || l.turnWait(time.Now()) > 0 {
+			if use := l.turn.KVUse(); use < 0.9 || l.turnWait(time.Now()) > 0 {
 				t.Errorf("%v of the KV is held, a turn takes %v", use, l.turnWait(time.Now()))
 			}
 		})
