@@ -52,3 +52,22 @@ func filled(b []byte, i int) bool {
 
 // skipSpaceBefore is skipSpace, but ends at the last byte of b.
 func skipSpaceBefore(b []byte, i int) int { return min(skipSpace(b, i), len(b)-1) }
+
+// TextOf is how many bytes of text the model said in an answer that is not a
+// stream, as they stand in its JSON: text, reasoning, the arguments of tool calls.
+func TextOf(body []byte) int {
+	n := 0
+	for _, quoted := range [...]string{`"content"`, `"text"`, `"reasoning_content"`, `"reasoning"`, `"arguments"`, `"refusal"`} {
+		for rest := body; ; {
+			i := bytes.Index(rest, []byte(quoted))
+			if i < 0 {
+				break
+			}
+			rest = rest[i+len(quoted):]
+			if value := valueBehindName(rest); len(value) > 1 && value[0] == '"' {
+				n += len(value) - 2
+			}
+		}
+	}
+	return n
+}

@@ -12,12 +12,14 @@
 // that runs nothing admits any request that can ever fit, even above its cap, so
 // that nothing waits for ever. Configured slots are fixed. Learned ones start at
 // 8. vLLM does not tell its max_num_seqs, but shows it: while a head waits for a
-// slot and the backend's own queue is empty, each completion adds one, up to 256;
+// slot, or finds those that are free kept for others ([Pool.Refused]), and the
+// backend's own queue is empty, each completion adds one, up to 256;
 // if something waits there in two samples in a row although the KV cache has room
 // (usage < 0.9), the slots are what runs. Beyond such a ceiling at most one is
 // added for each sample, so that the effect of a step is seen before the next.
 // A backend without metrics stays at 8, and metrics older than 3 s change
-// nothing: a queue that can't be seen is not taken for empty.
+// nothing: a queue that can't be seen is not taken for empty. Metrics that repeat
+// themselves to the last figure while something of ours runs are old as well.
 //
 // With a target for the time between tokens ([Config] ITL) slots are also taken
 // back to 0.95 of what runs while the median of 32 measurements is over it, and

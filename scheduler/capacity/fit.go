@@ -28,6 +28,7 @@ func (p *Pool) ask(d Demand, pass bool) ask {
 // blockedHead is the head of the queue while it does not fit.
 type blockedHead struct {
 	slotAt    time.Time // when it last lacked a slot everywhere
+	refusedAt time.Time // when the slots that were free were last kept for others
 	keptAt    time.Time // when its backend was last kept for it
 	blocked   bool      // the last head did
 	backend   *Backend  // reserved for it
@@ -146,6 +147,11 @@ func (b *Backend) hasSlots(a *ask, reserved bool) Verdict {
 		return Fits
 	}
 }
+
+// Refused notes that somebody found the free slots kept for others. That counts as
+// a head without a slot while nobody knows where a backend's slots end: else those
+// that are kept would be all that is ever learned.
+func (p *Pool) Refused(now time.Time) { p.head.refusedAt = now }
 
 // remember notes how it went for the head.
 func (p *Pool) remember(now time.Time, a *ask, v Verdict, at *Backend) {

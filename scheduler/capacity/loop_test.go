@@ -244,15 +244,20 @@ func TestMetricsThatVanish(t *testing.T) {
 		t.Errorf("before %+v, after %+v, beta %.3f then %.3f", before, after, beta, l.b.beta)
 	}
 	frozen := l.b.seen
-	for _, what := range []Sample{frozen, {Waiting: 9, Running: 3, KVUsage: 0.99, KVTokens: frozen.KVTokens, BlockSize: 16, Preemptions: frozen.Preemptions}} {
+	idle := Sample{KVTokens: frozen.KVTokens, BlockSize: 16, Preemptions: frozen.Preemptions}
+	for _, what := range []Sample{frozen, idle, {Waiting: 9, Running: 3, KVUsage: 0.99, KVTokens: frozen.KVTokens, BlockSize: 16, Preemptions: frozen.Preemptions}} {
 		freeze := what
+		freeze.At = l.now.Add(time.Millisecond) // the last one came just now
+		l.b.Observe(freeze.At, freeze)
+		beta, rho := l.b.beta, l.b.rho
 		l.metrics = func(now time.Time) bool {
 			freeze.At = now
 			l.b.Observe(now, freeze)
 			return false
 		}
-		if after = l.measure(t, 0, 180*time.Second); after.rate < before.rate/2 || l.b.beta < leastBeta {
-			t.Errorf("before %+v, frozen %+v, beta %.3f", before, after, l.b.beta)
+		after = l.measure(t, 0, 900*time.Second)
+		if after.rate < before.rate/2 || l.b.beta != beta || l.b.rho != rho {
+			t.Errorf("before %+v, frozen %+v, beta %.3f then %.3f, rho %.3f then %.3f", before, after, beta, l.b.beta, rho, l.b.rho)
 		}
 	}
 	l.metrics = func(time.Time) bool { return true }

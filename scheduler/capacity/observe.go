@@ -13,9 +13,15 @@ const (
 )
 
 // Observe takes a sample of the backend's metrics. One that was seen before
-// changes nothing.
+// changes nothing, and neither does one that repeats every figure of the last
+// while something of ours runs: what works shows it, and what does not is an
+// exporter that stands still, to which every request looks free.
 func (b *Backend) Observe(now time.Time, s Sample) {
 	if !s.At.IsZero() && s.At.Equal(b.seen.At) {
+		return
+	}
+	if b.running > 0 && s.says(&b.seen) && !b.seenAt.IsZero() {
+		b.seen.At = s.At
 		return
 	}
 	before, fresh := b.seen, within(now, b.seenAt, staleAfter)
@@ -33,6 +39,12 @@ func (b *Backend) Observe(now time.Time, s Sample) {
 	b.weigh(s.KVUsage)
 	b.learner.observe(b, before, s)
 	b.control.observe(now, b, fresh)
+}
+
+// says reports whether s tells the same as another sample.
+func (s Sample) says(as *Sample) bool {
+	s.At = as.At
+	return s == *as
 }
 
 const mostBlock = 1 << 16 // tokens; what says more is no block
@@ -74,7 +86,7 @@ type slotLearner struct {
 func (l *slotLearner) completed(now time.Time, b *Backend) {
 	switch {
 	case b.fixed || b.slots >= mostSlots || b.limit() < b.slots: // it is not the slots that bind
-	case !within(now, b.pool.head.slotAt, waitsFor):
+	case !within(now, b.pool.head.slotAt, waitsFor) && (l.ceiling > 0 || !within(now, b.pool.head.refusedAt, waitsFor)):
 	case !within(now, b.seenAt, staleAfter) || b.seen.Waiting > 0:
 	case l.ceiling > 0 && b.slots >= l.ceiling && l.stepped:
 	default:

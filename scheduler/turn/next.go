@@ -55,6 +55,7 @@ func (d *Decider) admit(r *fairqueue.Request, bypass bool) fairqueue.Decision {
 	e := o.Entry()
 	if d.refuses(e) {
 		d.turn.Kept = true
+		d.Pool.Refused(d.now)
 		return fairqueue.Decision{Verdict: fairqueue.Skip}
 	}
 	in := d.Input(e)

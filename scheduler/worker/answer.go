@@ -20,6 +20,8 @@ const (
 	readSize = 4 << 10   // bytes of one read of a stream: as much as the transport buffers
 	maxWhole = 8 << 20   // bytes of an answer that is read whole before it is handed on
 	maxTail  = 16 << 10  // bytes of the end of a larger answer in which usage is looked for
+
+	bytesPerToken = 4 // of an answer whose tokens nobody counted
 )
 
 // answer deals with whatever the backend said.
@@ -52,7 +54,11 @@ func (a *attempt) whole(resp *http.Response) scheduler.Event {
 	}
 	endpoint := openai.Endpoint(a.grant.Entry.Endpoint)
 	u, known := openai.UsageOf(endpoint, body) // before it belongs to the proxy
-	var tail []byte                            // of an answer that goes on
+	said := 0
+	if resp.StatusCode == http.StatusOK && endpoint.Generates() && u.Output == 0 {
+		said = (openai.TextOf(body) + bytesPerToken - 1) / bytesPerToken
+	}
+	var tail []byte // of an answer that goes on
 	if len(body) == maxWhole {
 		tail = keepLast(nil, body)
 	} else {
@@ -68,13 +74,13 @@ func (a *attempt) whole(resp *http.Response) scheduler.Event {
 		u, known = openai.UsageOf(endpoint, tail)
 	}
 	if err != nil {
-		return a.brokenOff(err, a.usage(u, known, 0))
+		return a.brokenOff(err, a.usage(u, known, said))
 	}
 	outcome := scheduler.Completed
 	if resp.StatusCode >= http.StatusBadRequest {
 		outcome = scheduler.Invalid
 	}
-	return a.finish(a.usage(u, known, 0), outcome)
+	return a.finish(a.usage(u, known, said), outcome)
 }
 
 // garbage is a 200 of a JSON endpoint that is not JSON, or not all of it.

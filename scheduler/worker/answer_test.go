@@ -38,6 +38,30 @@ func TestAnAnswerThatIsWhole(t *testing.T) {
 			scheduler.Completed, 17 + 0.3 + 10,
 		},
 		{
+			"without usage", "/v1/chat/completions", "chat", says(200, `{"choices":[{"message":{"content":"twenty bytes of text"}}]}`),
+			"head 200 of gpu:8000, attempt 1\ndata {\"choices\":[{\"message\":{\"content\":\"twenty bytes of text\"}}]}\nend completed",
+			scheduler.Usage{Input: 12, Output: 5},
+			scheduler.Completed, 9 + 0.3 + 10,
+		},
+		{
+			"with a usage of nothing", "/v1/completions", "completions", says(200, `{"choices":[{"text":"nine byte"}],"usage":{"prompt_tokens":0,"completion_tokens":0}}`),
+			"head 200 of gpu:8000, attempt 1\ndata {\"choices\":[{\"text\":\"nine byte\"}],\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}}\nend completed",
+			scheduler.Usage{Input: 12, Output: 3, Known: true},
+			scheduler.Completed, 9 + 0.3 + 6,
+		},
+		{
+			"with a usage of nonsense", "/v1/chat/completions", "chat", says(200, `{"choices":[{"message":{"content":"four"}}],"usage":{"prompt_tokens":-5,"completion_tokens":1000000000000000}}`),
+			"head 200 of gpu:8000, attempt 1\ndata {\"choices\":[{\"message\":{\"content\":\"four\"}}],\"usage\":{\"prompt_tokens\":-5,\"completion_tokens\":1000000000000000}}\nend completed",
+			scheduler.Usage{Input: 12, Output: 1},
+			scheduler.Completed, 9 + 0.3 + 2,
+		},
+		{
+			"documents that were ranked", "/rerank", "rerank", says(200, `{"results":[{"document":{"text":"nobody generated this"}}],"usage":{"total_tokens":30}}`),
+			"head 200 of gpu:8000, attempt 1\ndata {\"results\":[{\"document\":{\"text\":\"nobody generated this\"}}],\"usage\":{\"total_tokens\":30}}\nend completed",
+			scheduler.Usage{Input: 30, Known: true},
+			scheduler.Completed, 27 + 0.3,
+		},
+		{
 			"the backend's 400", "/v1/chat/completions", "chat", says(400, `{"error":{"code":400}}`), "head 400 of gpu:8000, attempt 1\ndata {\"error\":{\"code\":400}}\nend invalid",
 			scheduler.Usage{Input: 12},
 			scheduler.Invalid, 1,

@@ -142,12 +142,16 @@ func (a *attempt) cost(u scheduler.Usage, outcome scheduler.Outcome) float64 {
 	return max(leastCost, a.w.cfg.Pools[a.grant.Entry.Pool].Cost.Of(u))
 }
 
-// usage is what the backend reported, else what was expected and counted.
+// usage is what the backend reported, else what was expected and counted. No
+// prompt is nothing, and what was seen was generated: a backend that says
+// otherwise would make its answers free.
 func (a *attempt) usage(u openai.Usage, known bool, generated int) scheduler.Usage {
-	if !known {
-		return scheduler.Usage{Input: a.input(), Output: generated}
+	if !known || u.Input == 0 {
+		u.Input = a.input()
 	}
-	return scheduler.Usage{Input: u.Input, Cached: u.Cached, Output: u.Output, Known: true, CachedKnown: u.CachedKnown}
+	return scheduler.Usage{
+		Input: u.Input, Cached: u.Cached, Output: max(u.Output, generated), Known: known, CachedKnown: known && u.CachedKnown,
+	}
 }
 
 // input is the prompt as the queue counted it, in tokens.
