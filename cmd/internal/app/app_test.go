@@ -282,8 +282,9 @@ func TestBackendThatReturns(t *testing.T) {
 	}
 }
 
-// TestRolesApart runs every role in a process of its own, over one NATS server.
-func TestRolesApart(t *testing.T) {
+// natsServer is the address of a NATS of its own.
+func natsServer(t *testing.T) string {
+	t.Helper()
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
 	if err != nil {
 		t.Fatal(err)
@@ -293,8 +294,13 @@ func TestRolesApart(t *testing.T) {
 	if !s.ReadyForConnections(10 * time.Second) {
 		t.Fatal("NATS does not start")
 	}
+	return s.ClientURL()
+}
+
+// TestRolesApart runs every role in a process of its own, over one NATS server.
+func TestRolesApart(t *testing.T) {
 	m := newModel(t, whole)
-	config := m.pool(4) + "nats: {url: \"" + s.ClientURL() + "\"}\n"
+	config := m.pool(4) + "nats: {url: \"" + natsServer(t) + "\"}\n"
 	leader := install(t, config, RoleDispatcher)
 	install(t, config, RoleWorker)
 	edge := install(t, config, RoleProxy)
