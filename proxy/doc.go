@@ -28,8 +28,9 @@
 // stream from a forwarder, with a message id and no task): it gets status events
 // with position and time. It keeps each with the chat, so there are ten at most. The
 // first comes when somebody has waited for a second, and after k of them the next one
-// not before w^(k/8) seconds, w the longest that it may wait: nine last for the whole
-// wait, and the tenth lets them vanish before anything else is written. A number that
+// not before w^(k/7) seconds, w the longest that it may wait: eight last for the whole
+// wait, the ninth lets them vanish before anything else is written, and the tenth at the
+// end of the answer, for a page that was not connected before. A number that
 // was shown never rises: "it takes a little longer" is said instead. All other streams
 // get heartbeat comments, and everybody may ask at GET /v1/queue for what is their own.
 //

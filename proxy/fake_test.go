@@ -301,7 +301,6 @@ const (
 	streamBody = `{"model":"gpt","stream":true,"messages":[{"role":"user","content":"hi"}]}`
 	sse        = "text/event-stream; charset=utf-8"
 	chunk      = `data: {"choices":[{"delta":{"content":"a"}}]}` + "\n\n"
-	doneEvent  = "data: [DONE]\n\n"
 )
 
 func post(tb testing.TB, c *http.Client, path, body string) *http.Response {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -117,6 +118,35 @@ func (f *follower) hush() {
 	}
 }
 
+// doneEvent is how a chat's stream ends.
+const doneEvent = "data: [DONE]\n\n"
+
+// data writes a piece of the answer. What is to be said at its end comes before the
+// event that ends it.
+func (f *follower) data(b []byte) error {
+	rest, last := bytes.CutSuffix(b, []byte(doneEvent))
+	if f.x.teller == nil || !last {
+		return f.out.data(b)
+	}
+	if len(rest) > 0 {
+		if err := f.out.data(rest); err != nil {
+			return err
+		}
+	}
+	f.hushAgain()
+	return f.out.data(b[len(rest):])
+}
+
+// hushAgain says at the end of an answer that the status has vanished.
+func (f *follower) hushAgain() {
+	if f.x.teller == nil || !f.out.begun || f.out.ragged {
+		return
+	}
+	if status := f.x.teller.closeAgain(); status != nil && f.out.ours(status) != nil {
+		f.x.teller = nil
+	}
+}
+
 // calm ends the wait for what is due.
 func (f *follower) calm() {
 	if f.cancel != nil {
@@ -154,13 +184,14 @@ func (f *follower) take(ev scheduler.CallEvent) (done bool, p *scheduler.Problem
 		f.x.rec.backend, f.x.rec.attempts = ev.Head.Backend, ev.Head.Attempt
 		f.out.head = ev.Head
 	case scheduler.CallData:
-		if err := f.out.data(ev.Data); err != nil {
+		if err := f.data(ev.Data); err != nil {
 			return true, f.gone()
 		}
 		f.calm()
 	case scheduler.CallEnd:
 		f.ended(ev.End)
 		f.hush()
+		f.hushAgain()
 		if err := f.out.finish(); err != nil {
 			return true, f.gone()
 		}
@@ -178,6 +209,7 @@ func (f *follower) take(ev scheduler.CallEvent) (done bool, p *scheduler.Problem
 			f.x.rec.counted = true // it came to nothing, by no fault of its client
 		}
 		f.hush()
+		f.hushAgain()
 		return true, f.out.fail(ev.Problem)
 	}
 	return false, nil

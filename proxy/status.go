@@ -26,9 +26,13 @@ func (s *Server) SetQueueStatus(q QueueStatus) {
 	s.status.Store(&q)
 }
 
-// mostStatuses is how many status events a request gets at most, the closing ones
-// included: Open WebUI keeps each with the chat.
-const mostStatuses = 10
+const (
+	// mostStatuses is how many status events a request gets at most, the closing ones
+	// included: Open WebUI keeps each with the chat.
+	mostStatuses = 10
+	// toClose are kept to let the line vanish, when the answer begins and when it is over.
+	toClose = 2
+)
 
 // teller decides what to say to somebody who waits, and when: at once when it is due,
 // then at times that are ever farther apart, so that the statuses suffice for the
@@ -43,6 +47,7 @@ type teller struct {
 	sent     int       // events
 	said     string    // the last text that was sent and is not closed; empty: none is
 	saidAt   time.Time // when
+	closed   string    // the last text that was closed; empty: none is to be closed again
 	position int       // the smallest that was shown; 0: none was
 	eta      time.Duration
 
@@ -83,7 +88,7 @@ func (t *teller) hear(ev *scheduler.CallEvent) {
 
 // due is when there is something to say; zero: there is not.
 func (t *teller) due() time.Time {
-	if t.next == "" || t.next == t.said || t.sent+2 > mostStatuses { // one is kept to close
+	if t.next == "" || t.next == t.said || t.sent+1+toClose > mostStatuses {
 		return time.Time{}
 	}
 	at := t.from.Add(t.slot())
@@ -101,7 +106,7 @@ func (t *teller) slot() time.Duration {
 	}
 	first := max(t.after, time.Second).Seconds()
 	ratio := max(t.longest.Seconds()/first, 1)
-	return time.Duration(first * math.Pow(ratio, float64(t.sent)/(mostStatuses-2)) * float64(time.Second))
+	return time.Duration(first * math.Pow(ratio, float64(t.sent)/(mostStatuses-toClose-1)) * float64(time.Second))
 }
 
 // say is the status to send at now; nil: none is due.
@@ -126,8 +131,19 @@ func (t *teller) close() []byte {
 	if t.said == "" {
 		return nil
 	}
-	text := t.said
 	t.sent++
-	t.said = ""
+	t.closed, t.said = t.said, ""
+	return openai.StatusEvent(t.closed, true)
+}
+
+// closeAgain is for a page that was not connected when the status vanished, and would
+// show it for ever beside its answer; nil: nothing was shown, or it was said before.
+func (t *teller) closeAgain() []byte {
+	if t.closed == "" {
+		return nil
+	}
+	t.sent++
+	text := t.closed
+	t.closed = ""
 	return openai.StatusEvent(text, true)
 }

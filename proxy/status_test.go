@@ -84,18 +84,18 @@ func TestQueueStatus(t *testing.T) {
 		body    string
 		outcome scheduler.Outcome
 	}{
-		{"position and time, until the answer", []any{at(3, 12*time.Second), 5 * time.Second, at(2, 8*time.Second), time.Second, granted(), 20 * time.Second}, 200, said(third) + said(second) + hidden(second) + ": keep-alive\n\n: keep-alive\n\n" + chunk + doneEvent, scheduler.Completed},
+		{"position and time, until the answer", []any{at(3, 12*time.Second), 5 * time.Second, at(2, 8*time.Second), time.Second, granted(), 20 * time.Second}, 200, said(third) + said(second) + hidden(second) + ": keep-alive\n\n: keep-alive\n\n" + chunk + hidden(second) + doneEvent, scheduler.Completed},
 		{"nothing before a second", []any{at(3, 12*time.Second), 900 * time.Millisecond, granted()}, 200, chunk + doneEvent, scheduler.Completed},
 		{"nothing while nothing is known", []any{9 * time.Second, granted()}, 200, chunk + doneEvent, scheduler.Completed},
-		{"the time may be unknown", []any{at(3, 0), 2 * time.Second, granted()}, 200, said("You are number 3 in the queue") + hidden("You are number 3 in the queue") + chunk + doneEvent, scheduler.Completed},
-		{"no position that rises", []any{at(2, 8*time.Second), 2 * time.Second, at(3, 8*time.Second), 4 * time.Second, at(2, 8*time.Second), 4 * time.Second, granted()}, 200, said(second) + said(longer) + said(second) + hidden(second) + chunk + doneEvent, scheduler.Completed},
-		{"no time that rises", []any{at(2, 8*time.Second), 2 * time.Second, at(2, 40*time.Second), 4 * time.Second, granted()}, 200, said(second) + said(longer) + hidden(longer) + chunk + doneEvent, scheduler.Completed},
-		{"what changes within a step is not said", []any{at(3, 29*time.Second), 5 * time.Second, at(3, 15*time.Second), time.Second, granted()}, 200, said(third) + hidden(third) + chunk + doneEvent, scheduler.Completed},
-		{"the model restarts", []any{at(3, 12*time.Second), 2 * time.Second, noBackend(), 4 * time.Second, at(2, 8*time.Second), 5 * time.Second, granted()}, 200, said(third) + said(restarts) + said(second) + hidden(second) + chunk + doneEvent, scheduler.Completed},
-		{"a second attempt", []any{at(3, 12*time.Second), 2 * time.Second, granted(), time.Second, at(1, 3*time.Second), 3 * time.Second, granted()}, 200, said(third) + hidden(third) + said("You are number 1 in the queue, about 10 s") + hidden("You are number 1 in the queue, about 10 s") + chunk + doneEvent, scheduler.Completed},
+		{"the time may be unknown", []any{at(3, 0), 2 * time.Second, granted()}, 200, said("You are number 3 in the queue") + hidden("You are number 3 in the queue") + chunk + hidden("You are number 3 in the queue") + doneEvent, scheduler.Completed},
+		{"no position that rises", []any{at(2, 8*time.Second), 2 * time.Second, at(3, 8*time.Second), 4 * time.Second, at(2, 8*time.Second), 4 * time.Second, granted()}, 200, said(second) + said(longer) + said(second) + hidden(second) + chunk + hidden(second) + doneEvent, scheduler.Completed},
+		{"no time that rises", []any{at(2, 8*time.Second), 2 * time.Second, at(2, 40*time.Second), 4 * time.Second, granted()}, 200, said(second) + said(longer) + hidden(longer) + chunk + hidden(longer) + doneEvent, scheduler.Completed},
+		{"what changes within a step is not said", []any{at(3, 29*time.Second), 5 * time.Second, at(3, 15*time.Second), time.Second, granted()}, 200, said(third) + hidden(third) + chunk + hidden(third) + doneEvent, scheduler.Completed},
+		{"the model restarts", []any{at(3, 12*time.Second), 2 * time.Second, noBackend(), 4 * time.Second, at(2, 8*time.Second), 5 * time.Second, granted()}, 200, said(third) + said(restarts) + said(second) + hidden(second) + chunk + hidden(second) + doneEvent, scheduler.Completed},
+		{"a second attempt", []any{at(3, 12*time.Second), 2 * time.Second, granted(), time.Second, at(1, 3*time.Second), 3 * time.Second, granted()}, 200, said(third) + hidden(third) + said("You are number 1 in the queue, about 10 s") + hidden("You are number 1 in the queue, about 10 s") + chunk + hidden("You are number 1 in the queue, about 10 s") + doneEvent, scheduler.Completed},
 		{"a refusal in time", []any{at(3, 12*time.Second), 900 * time.Millisecond, broken(late)}, 504, string(problemError(late, openai.ShapeOpenAI).Body(openai.ShapeOpenAI)), scheduler.Expired},
 		{"it expires", []any{at(3, 12*time.Second), 5 * time.Second, broken(late)}, 200, said(third) + hidden(third) + inStream(late), scheduler.Expired},
-		{"the backend's own error", []any{at(3, 12*time.Second), 5 * time.Second, granted(), head(400, "application/json"), data(`{"error":{"message":"bad","type":"t","param":null,"code":"c"}}`), end(scheduler.Invalid)}, 200, said(third) + hidden(third) + `data: {"error":{"type":"t","message":"bad","param":null,"code":"400"}}` + "\n\n", scheduler.Invalid},
+		{"the backend's own error", []any{at(3, 12*time.Second), 5 * time.Second, granted(), head(400, "application/json"), data(`{"error":{"message":"bad","type":"t","param":null,"code":"c"}}`), end(scheduler.Invalid)}, 200, said(third) + hidden(third) + hidden(third) + `data: {"error":{"type":"t","message":"bad","param":null,"code":"400"}}` + "\n\n", scheduler.Invalid},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -122,6 +122,44 @@ func TestQueueStatus(t *testing.T) {
 				}
 				synctest.Wait()
 				f.once(t, tt.outcome)
+			})
+		})
+	}
+}
+
+// TestStatusVanishesAgainAtTheEnd: a page that was not connected when the answer began
+// would show it for ever. Once is enough, and there is none where none was.
+func TestStatusVanishesAgainAtTheEnd(t *testing.T) {
+	t.Parallel()
+	const first = "You are number 1 in the queue, about 10 s"
+	told := []any{at(1, time.Second), 2 * time.Second, granted(), head(200, sse)}
+	broke := scheduler.Problemf(scheduler.CodeBackendFailed, "it broke")
+	tests := []struct {
+		name  string
+		steps []any
+		want  string // what follows the first closing
+	}{
+		{"in a piece of its own", append(told[:4:4], data(chunk), data(chunk+chunk), data(doneEvent), end(scheduler.Completed)), chunk + chunk + chunk + hidden(first) + doneEvent},
+		{"with the last piece", append(told[:4:4], data(chunk+doneEvent), end(scheduler.Completed)), chunk + hidden(first) + doneEvent},
+		{"said twice", append(told[:4:4], data(chunk), data(doneEvent), data(doneEvent), end(scheduler.Completed)), chunk + hidden(first) + doneEvent + doneEvent},
+		{"without an end", append(told[:4:4], data(chunk), end(scheduler.Completed)), chunk + hidden(first)},
+		{"broken off", append(told[:4:4], data(chunk), broken(broke)), chunk + hidden(first) + inStream(broke)},
+		{"broken off in an event", append(told[:4:4], data(chunk[:9]), broken(broke)), chunk[:9] + "\n\n" + inStream(broke)},
+		{"broken before it began", append(told[:3:3], broken(broke)), inStream(broke)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakes()
+				openWebUI(f)
+				call := newFakeCall()
+				f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) { return call, nil }
+				c, _ := start(t, f.server(t, Config{QueueStatus: QueueStatus{OpenWebUI: true, After: time.Second}}))
+				go play(call, tt.steps...)
+				if diff := cmp.Diff(said(first)+hidden(first)+tt.want, readAll(t, post(t, c, chatPath, streamBody).Body)); diff != "" {
+					t.Error(diff)
+				}
 			})
 		})
 	}
@@ -195,7 +233,7 @@ func TestStatusTextsAreHot(t *testing.T) {
 			call := newFakeCall()
 			f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) { return call, nil }
 			go play(call, at(3, 90*time.Minute), 2*time.Second, granted(), head(200, sse), data(chunk), end(scheduler.Completed))
-			if body := readAll(t, post(t, c, chatPath, streamBody).Body); body != said(tt.want)+hidden(tt.want)+chunk {
+			if body := readAll(t, post(t, c, chatPath, streamBody).Body); body != said(tt.want)+hidden(tt.want)+chunk+hidden(tt.want) {
 				t.Errorf("got %s", body)
 			}
 		}
@@ -264,8 +302,8 @@ func statusOf(event string) (text string, done, ok bool) {
 }
 
 // Whatever the queue says and however it ends: at most ten statuses, none before its
-// time, no number that rises, none said twice, and the last one closes it before
-// anything else comes.
+// time, no number that rises, none said twice, the last one closes it before anything
+// else comes, and again before the end.
 func TestStatusesKeepTheirRules(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
@@ -335,12 +373,16 @@ func judge(t *testing.T, events []string, late bool) {
 	t.Helper()
 	numbers := regexp.MustCompile(`^You are number (\d+) in the queue(?:, about (\d+) (s|min|h))?$`)
 	units := map[string]int{"s": 1, "min": 60, "h": 3600}
-	n, position, seconds, shown := 0, 1<<30, 1<<30, ""
+	n, position, seconds, shown, closed := 0, 1<<30, 1<<30, "", ""
+	answered := false
 	for _, event := range events {
 		text, done, ok := statusOf(event)
 		if !ok {
 			if shown != "" && event != "" && !strings.HasPrefix(event, ":") {
 				t.Errorf("%q is still shown when %q comes", shown, event)
+			}
+			if answered = answered || strings.Contains(event, `"choices"`); strings.Contains(event, "[DONE]") && closed != "" {
+				t.Errorf("%q is not closed again before the end", closed)
 			}
 			continue
 		}
@@ -348,14 +390,18 @@ func judge(t *testing.T, events []string, late bool) {
 			t.Errorf("%d statuses, in time: %v", n, late)
 		}
 		if done {
-			if text != shown {
-				t.Errorf("%q is closed, %q was shown", text, shown)
+			switch {
+			case shown != "" && text == shown:
+				shown, closed = "", text
+			case shown == "" && text == closed:
+				closed = "" // once more, at the end
+			default:
+				t.Errorf("%q is closed, %q is shown, %q was", text, shown, closed)
 			}
-			shown = ""
 			continue
 		}
-		if text == shown {
-			t.Errorf("%q is said twice", text)
+		if text == shown || answered {
+			t.Errorf("%q is said twice, or late", text)
 		}
 		shown = text
 		if m := numbers.FindStringSubmatch(text); m != nil {
