@@ -27,20 +27,38 @@
 //     al., "Fairness in Serving Large Language Models", OSDI'24. Who comes back is
 //     lifted as ours are, which differs from theirs by a mean request at most.
 //
-// Without fair, max_running bounds nothing, for a line has no users.
+// fcfs, strict and rr know no users: what somebody may not have in flight yet is kept
+// out of their line until some of it has ended, and enters it at its place by arrival.
+// Tiers are known to fair and wfq only.
+//
+// # Who is refused
+//
+// Under a configuration the rules decide on every request, as at the edge: on its size,
+// on sequences, and on the buckets it draws from, which are those of proxy/limit on
+// virtual time, with tokens reserved by what the user's answers usually are and settled
+// at the end, and with limits that follow the load. Then come the bounds on what waits,
+// of a user and of a class. Under fair, who can't be expected to start in time is
+// refused at once, and classes with codel shed (scheduler/turn.Drain, Patience).
+//
+// Who works at its own pace and was refused asks again when it was told to, at the
+// earliest after a second; who asks at a rate does not repeat itself. With a patience
+// somebody who has seen no first token hangs up: what waits leaves the queue, and what
+// runs leaves the engine and pays for its whole prompt.
 //
 // # What is measured
 //
 // After the warm-up, what was delivered in a second is divided among those who had
 // something waiting all of it, by weight, level by level; whoever had not keeps
-// what it got, for it asked for no more. That is what they were entitled to (tiers
-// apart). The share error is taken over those who waited in 99 of 100 seconds;
-// others are judged by their waits. A wait
+// what it got, for it asked for no more. That is what they were entitled to. Tiers are
+// levels above the classes: of what a tier and those below it get, these are entitled
+// to the floor while both have something waiting. The share error is taken over those who
+// waited in 99 of 100 seconds; others are judged by their waits. A wait
 // is from the arrival to the grant. Jain's index is that of delivered over
 // entitled, and the gap is how far the user furthest from what it was entitled to
 // is away from it, in tokens of cost.
 //
 // # What is left out
 //
-// The network, the edge's rate limits, faults, clients that hang up.
+// The network, faults, and the refusal of a head that fits nowhere for minutes. One
+// process keeps the buckets.
 package simulate
