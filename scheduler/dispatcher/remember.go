@@ -30,6 +30,7 @@ type saved struct {
 	Version  int                `json:"version"`
 	At       time.Time          `json:"at"`
 	Debts    []fairqueue.Debt   `json:"debts,omitempty"`
+	Owed     []fairqueue.Cost   `json:"owed,omitempty"` // by tiers, to those below
 	Backends []capacity.Learned `json:"backends,omitempty"`
 	Troubles map[string]trouble `json:"troubles,omitempty"`
 	Suspects []Suspect          `json:"suspects,omitempty"`
@@ -81,7 +82,7 @@ func (l *leader) save(ctx context.Context, s *saved) {
 // learned copies what is worth to be saved.
 func (l *leader) learned(now time.Time) *saved {
 	s := &saved{
-		Version: savedVersion, At: now, Debts: largest(l.turn.Queue.Export()),
+		Version: savedVersion, At: now, Debts: largest(l.turn.Queue.Export()), Owed: l.turn.Queue.Owed(),
 		Learned:  l.turn.Learned(mostSaved),
 		Troubles: map[string]trouble{}, Suspects: slices.Clone(l.suspects), Load: l.load.Level(),
 	}
@@ -131,6 +132,7 @@ func (l *leader) inherit(s *saved, now time.Time) {
 	age := now.Sub(s.At)
 	if age < debtsGoodFor {
 		l.turn.Queue.Import(s.Debts)
+		l.turn.Queue.Owe(s.Owed)
 		l.load.Resume(s.Load)
 	}
 	if age < troublesGoodFor {

@@ -310,24 +310,27 @@ func TestStopHandsOver(t *testing.T) {
 func TestDebtsAreInherited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fresh := func() *leader {
-			l, err := newLeader(t.Context(), &Config{Share: []string{"class", "user"}}, Policy{}, scheduler.Fence{})
+			l, err := newLeader(t.Context(), &Config{Share: []string{"class", "user"}}, Policy{Tiers: []Tier{{Classes: []string{"vip"}, Floor: 0.3}}}, scheduler.Fence{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			l.cfg.Metrics = newMetrics()
 			return l
 		}
-		s := &saved{Version: savedVersion, At: time.Now(), Debts: []fairqueue.Debt{{Path: []string{"normal"}, V: 1 << 40}}, Troubles: map[string]trouble{"x": {Deaths: 1}}}
+		s := &saved{
+			Version: savedVersion, At: time.Now(), Debts: []fairqueue.Debt{{Tier: 1, Path: []string{"normal"}, V: 1 << 40}}, Owed: []fairqueue.Cost{5000},
+			Troubles: map[string]trouble{"x": {Deaths: 1}},
+		}
 		l := fresh()
 		l.inherit(s, time.Now())
-		if got := l.learned(time.Now()); len(got.Debts) != 1 || got.Debts[0].V != 1<<40 || got.Troubles["x"].Deaths != 1 {
+		if got := l.learned(time.Now()); len(got.Debts) != 1 || got.Debts[0].V != 1<<40 || got.Owed[0] != 5000 || got.Troubles["x"].Deaths != 1 {
 			t.Errorf("got %+v", got)
 		}
 		if l.begin(); len(l.troubles) != 0 {
 			t.Error("a request that is over is still a suspect")
 		}
 		l = fresh()
-		if l.inherit(s, time.Now().Add(time.Hour)); len(l.learned(time.Now()).Debts) != 0 || len(l.troubles) != 0 {
+		if l.inherit(s, time.Now().Add(time.Hour)); len(l.learned(time.Now()).Debts) != 0 || l.learned(time.Now()).Owed[0] != 0 || len(l.troubles) != 0 {
 			t.Error("debts of an hour ago are still owed")
 		}
 	})

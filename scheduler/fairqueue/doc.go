@@ -157,9 +157,9 @@
 //     refunded like that, but its next request comes back with a lift.
 //   - A user's requests that ask for it ([Request.Newest]) go before its others, the
 //     newest first.
-//   - A successor in office gets debts larger than Q ([Queue.Export]) and what is
-//     in flight ([Queue.Adopt]). The rest is forgiven, as with any coming back, and
-//     what tiers owe each other.
+//   - A successor in office gets debts larger than Q ([Queue.Export]), what tiers owe
+//     ([Queue.Owed]) and what is in flight ([Queue.Adopt]). The rest is forgiven, as
+//     with any coming back.
 //
 // # Cost of it all
 //

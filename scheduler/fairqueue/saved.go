@@ -41,6 +41,27 @@ func (l *level) debts(out []Debt, path []string, least int64) []Debt {
 	return out
 }
 
+// Owed is what each tier owes those below it, for a successor: as if what runs below
+// because of it were delivered, for a successor counts that for none. nil without tiers.
+func (q *Queue) Owed() []Cost {
+	var out []Cost
+	for i := range q.upper {
+		t := &q.upper[i]
+		out = append(out, Cost(t.owed-(1-t.floor)*float64(t.unspent)))
+	}
+	return out
+}
+
+// Owe takes over what a predecessor's tiers owed; not where their number has changed.
+func (q *Queue) Owe(owed []Cost) {
+	if len(owed) != len(q.upper) {
+		return
+	}
+	for i, c := range owed {
+		q.upper[i].owed += float64(min(max(c, -mostCost), mostCost))
+	}
+}
+
 // Import puts debts on top of the present clocks. Paths that do not fit this
 // queue's depth are left out.
 func (q *Queue) Import(debts []Debt) {

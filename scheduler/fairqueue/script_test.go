@@ -85,6 +85,7 @@ type script struct {
 	q     *Queue
 	rs    map[string]*Request
 	saved []Debt
+	owed  []Cost
 }
 
 func newScript(t *testing.T) *script {
@@ -189,12 +190,16 @@ func (s *script) look(verb string, args []string) string {
 				number(float64(c.Estimate)/1000), oldest)
 		}
 	case "save":
-		s.saved = s.q.Export()
+		s.saved, s.owed = s.q.Export(), s.q.Owed()
+		for i, c := range s.owed {
+			fmt.Fprintf(&b, "tier %d owes %s\n", i, number(float64(c)/1000))
+		}
 		for _, d := range s.saved {
 			fmt.Fprintf(&b, "%s owes %s\n", strings.Join(d.Path, "/"), number(tokens(d.V)))
 		}
 	case "load":
 		s.q.Import(s.saved)
+		s.q.Owe(s.owed)
 	case "charged":
 		for _, id := range args {
 			fmt.Fprintf(&b, "%s: %s at %v\n", id, number(float64(s.rs[id].Charged())/1000), s.rs[id].Weights())

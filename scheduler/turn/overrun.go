@@ -1,7 +1,6 @@
 package turn
 
 import (
-	"iter"
 	"time"
 
 	"fairlane/scheduler"
@@ -15,7 +14,7 @@ type overrun struct{ expected, shown fairqueue.Cost }
 // Foresee takes from what is in flight what it tells of what waits: answers of a user
 // that become longer than was expected make its others longer too. It returns how
 // long it takes, by all that is known, until the first is over.
-func (d *Decider) Foresee(flying iter.Seq2[*scheduler.Entry, *Run]) time.Duration {
+func (d *Decider) Foresee(flying func(yield func(*scheduler.Entry, *Run) bool)) time.Duration {
 	clear(d.overruns)
 	least := -1
 	for e, run := range flying {
