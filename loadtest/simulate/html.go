@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -29,7 +30,7 @@ func (r *Report) HTML(w io.Writer) error {
 	data := page{
 		Title: r.Workload, About: r.About, Table: table.String(), Runs: r.titles(), Comparisons: r.comparisons(),
 		How:  fmt.Sprintf("%s simulated on %s, seed %d.", length(x.Seconds), r.GPU, x.Seed),
-		Bars: []chart{r.waitChart(), r.unservedChart(), r.shareChart(), r.figureChart("Output tokens a second", func(x *Result) float64 { return x.OutputRate })},
+		Bars: r.charts(),
 		Curves: []curve{
 			r.curve("Requests that wait", thousands, func(p *Point) float64 { return float64(p.Waiting) }),
 			r.curve("KV in use", percent, func(p *Point) float64 { return p.KV }),
@@ -38,12 +39,24 @@ func (r *Report) HTML(w io.Writer) error {
 	}
 	if r.Runs[0].Jain > 0 {
 		data.Curves = append(data.Curves, r.curve("How far the user furthest from its part is away from it, in tokens", thousands, func(p *Point) float64 { return p.Gap }))
-		data.Bars = append(data.Bars, r.figureChart("Jain's index of those who always had work; 1 is even", func(x *Result) float64 { return x.Jain }))
 	}
 	if err := t.Execute(w, data); err != nil {
 		return fmt.Errorf("simulate: %w", err)
 	}
 	return nil
+}
+
+// charts are those of bars that have something to show.
+func (r *Report) charts() []chart {
+	out := []chart{r.waitChart()}
+	if slices.ContainsFunc(r.Runs, func(x *Result) bool { return x.Refused+x.Expired+x.Left > 0 }) {
+		out = append(out, r.unservedChart())
+	}
+	out = append(out, r.shareChart(), r.figureChart("Output tokens a second", func(x *Result) float64 { return x.OutputRate }))
+	if r.Runs[0].Jain > 0 {
+		out = append(out, r.figureChart("Jain's index of those who always had work; 1 is even", func(x *Result) float64 { return x.Jain }))
+	}
+	return out
 }
 
 // page is what the template shows.
