@@ -16,14 +16,15 @@
 // A key marked as a forwarder is no person. It is believed about who sits behind
 // it: the forwarded headers name the person, groups, task, message and chat. A
 // verified client certificate is worth a forwarder's key. From anybody else these
-// headers are not read. A forwarder's traffic that names nobody is the flow
+// headers are not read. One that is believed and stands there twice is an error. A
+// forwarder's traffic that names nobody is the flow
 // key:<id> and [Identity.Nobody]: many people, never limited as one.
 //
 // In open mode, with neither a key file nor an issuer nor an Open WebUI to ask,
 // nothing can be verified: a
 // bearer is ignored, and the forwarded headers are taken on trust. Who names nobody
-// is known by address and anonymous, for nobody has no limits: only an identity's
-// header that is there, and empty or a placeholder, makes that of a request.
+// is known by address and anonymous, also with an identity's header that is empty or
+// a placeholder, for traffic that is nobody's has no limits.
 //
 // # One person
 //
@@ -55,12 +56,17 @@
 // # Keys of an issuer
 //
 // One goroutine per issuer fetches its JWKS (RFC 7517), at once, then every
-// quarter of an hour, and when a token names an unknown key, but then not within
-// ten seconds of the attempt before. Requests read a snapshot and never wait for
-// it, unless their own key is unknown, and then three seconds at most. If the
-// newest attempt succeeded, an unknown key is a bad token: 401. If it failed, nobody
-// can tell, and the client is not sent to log in again for that: 503 with
-// Retry-After. Keys that were fetched once stay good while the issuer is away.
+// quarter of an hour, and when a token names an unknown key. Requests read a
+// snapshot and never wait for it, unless their own key is unknown: then they wait,
+// five seconds at most, for an attempt that began after they came, and all share it.
+// So a key that the issuer shows before it signs with it is known in time, however
+// soon after the attempt before. Forged tokens with keys of their own ask as often as
+// they like and get four attempts at once, then one in two seconds; that is less
+// than a request waits, so they hold up a rotation and cannot make it fail. No key
+// is remembered as a bad one: it may be the next good one. If an attempt succeeded,
+// an unknown key is a bad token: 401. If it failed, nobody can tell, and the client is
+// not sent to log in again for that: 503 with Retry-After. Keys that were fetched
+// once stay good while the issuer is away.
 //
 // # Asking others
 //

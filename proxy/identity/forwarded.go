@@ -27,7 +27,10 @@ func value(r *http.Request, header string) string {
 }
 
 // forwarded believes a forwarder about who sits behind it.
-func (i *Identifier) forwarded(id *Identity, r *http.Request, via *flow) {
+func (i *Identifier) forwarded(id *Identity, r *http.Request, via *flow) (*Identity, *scheduler.Problem) {
+	if p := i.sentTwice(r); p != nil {
+		return nil, p
+	}
 	id.Forwarder, id.Verified, id.AuthType = true, true, AuthForwarded
 	known := i.plain(id, r)
 	if !known {
@@ -37,6 +40,7 @@ func (i *Identifier) forwarded(id *Identity, r *http.Request, via *flow) {
 	}
 	i.extras(id, r, via)
 	i.arrived(r, via, known)
+	return id, nil
 }
 
 // plain reads the person from the plain headers. False: they name nobody.
@@ -61,6 +65,7 @@ func (i *Identifier) plain(id *Identity, r *http.Request) bool {
 func (i *Identifier) extras(id *Identity, r *http.Request, via *flow) {
 	id.Groups = i.groups(r, id.Groups)
 	id.Task = taskName(value(r, i.headers.Task))
+	id.TaskTold = len(r.Header[i.headers.Task]) > 0 && !template(r.Header[i.headers.Task][0])
 	id.MessageID = clean(value(r, i.headers.Message), maxID)
 	id.ChatID = clean(value(r, i.headers.Chat), maxID)
 	switch kind := AuthType(strings.ToLower(strings.TrimSpace(value(r, i.headers.AuthType)))); kind {
@@ -123,36 +128,33 @@ func taskName(s string) string {
 }
 
 // onTrust is open mode: who says that they are somebody is believed, and who says
-// nothing is known by address, whatever other headers they send. Only where the
-// header of an identity is there and has none is it traffic of many that is
-// nobody's.
+// nothing is known by address, whatever other headers they send, for anybody can send
+// an empty one.
 func (i *Identifier) onTrust(id *Identity, r *http.Request) (*Identity, *scheduler.Problem) {
+	if p := i.sentTwice(r); p != nil {
+		return nil, p
+	}
 	known := i.unverified(id, first(r, openWebUISigned)) || i.plain(id, r)
-	if !known && !i.unnamed(r) {
+	if !known {
 		i.arrived(r, &i.trust, false)
 		return i.byAddress(id, r)
 	}
 	id.Forwarder, id.AuthType = true, AuthForwarded
-	if !known {
-		if i.cfg.Anonymous == AnonymousDeny {
-			return nil, i.missing()
-		}
-		id.Nobody, id.UserKey, id.Name = true, addressKey(id.Addr), id.IP
-	}
 	i.extras(id, r, &i.trust)
-	i.arrived(r, &i.trust, known)
+	i.arrived(r, &i.trust, true)
 	return id, nil
 }
 
-// unnamed reports whether r, which names nobody, has the header of an identity all
-// the same: empty, or with a placeholder that was not filled in.
-func (i *Identifier) unnamed(r *http.Request) bool {
-	for _, header := range []string{i.headers.User, i.headers.Email} {
-		if values := r.Header[header]; len(values) > 0 && (strings.TrimSpace(values[0]) == "" || template(values[0])) {
-			return true
+// sentTwice is a request in which a header that is believed stands more than once: a
+// client of the forwarder may have added one, and which of them is its own nobody can
+// tell.
+func (i *Identifier) sentTwice(r *http.Request) *scheduler.Problem {
+	for _, header := range i.believed {
+		if len(r.Header[header]) > 1 {
+			return scheduler.Problemf(scheduler.CodeInvalidRequest, "the header %s is there twice: send it once", header)
 		}
 	}
-	return false
+	return nil
 }
 
 // unverified reads Open WebUI's token without asking who signed it. False: it

@@ -27,6 +27,7 @@ type Deps struct {
 type Identifier struct {
 	cfg      Config
 	headers  Forwarded // as net/http keeps their names
+	believed []string  // these, and in open mode the one that Open WebUI signs
 	issuers  []*issuer
 	byHeader map[string][]*issuer
 	signed   []string // headers of issuers other than Authorization
@@ -64,6 +65,12 @@ func New(cfg Config, deps Deps) (*Identifier, error) {
 	}
 	i := &Identifier{cfg: cfg, headers: cfg.Forwarded.canonical(), open: cfg.Open(), byHeader: map[string][]*issuer{}, failures: newFailures(cfg.FailedCredentials), logger: deps.Logger}
 	i.certificate.name, i.nobody.name, i.trust.name = "client-certificate", "no key", "open mode"
+	for _, h := range i.headers.named() {
+		i.believed = append(i.believed, *h.value)
+	}
+	if i.open {
+		i.believed = append(i.believed, openWebUISigned)
+	}
 	i.keys.Store(ring)
 	for n := range cfg.JWT {
 		s := newIssuer(&cfg.JWT[n], deps)
@@ -149,8 +156,7 @@ func (i *Identifier) byProof(id *Identity, r *http.Request) (*Identity, *schedul
 	case ok && (i.keys.Load().file || i.readsBearers() || i.sessions != nil):
 		return i.byCredential(id, r, shown)
 	case certified(r):
-		i.forwarded(id, r, &i.certificate)
-		return id, nil
+		return i.forwarded(id, r, &i.certificate)
 	case ok:
 		return nil, refuse(or(shown.reason, ReasonUnknownKey))
 	default:
@@ -202,6 +208,9 @@ func (i *Identifier) bySignature(id *Identity, r *http.Request, signer *issuer, 
 	}
 	i.byClaims(id, signer, c)
 	if id.Forwarder {
+		if p := i.sentTwice(r); p != nil {
+			return nil, p
+		}
 		i.extras(id, r, via)
 		i.arrived(r, via, true)
 	} else {
@@ -216,8 +225,7 @@ func (i *Identifier) byCredential(id *Identity, r *http.Request, shown credentia
 	switch {
 	case e != nil && e.Forwarder:
 		id.KeyID, id.Roles, id.Groups = e.ID, e.Roles, e.Groups
-		i.forwarded(id, r, e.flow)
-		return id, nil
+		return i.forwarded(id, r, e.flow)
 	case e != nil:
 		i.byKey(id, e)
 		i.ignored(r, e.flow)

@@ -112,7 +112,7 @@ func annasGroups() []string {
 func forwardedAnna(change func(*Identity)) *Identity {
 	id := &Identity{
 		UserKey: "user:anna@example.com", ID: "u-1", Name: "Anna Bär", Email: "anna@example.com", Roles: []string{"user"}, Groups: annasGroups(),
-		KeyID: "openwebui", AuthType: AuthJWT, Verified: true, Forwarder: true, Task: "title_generation", MessageID: "m-1", ChatID: "c-1",
+		KeyID: "openwebui", AuthType: AuthJWT, Verified: true, Forwarder: true, Task: "title_generation", TaskTold: true, MessageID: "m-1", ChatID: "c-1",
 	}
 	if change != nil {
 		change(id)
@@ -205,7 +205,7 @@ func TestForwarder(t *testing.T) {
 		{
 			"a task without identity",
 			headers{"Authorization": "Bearer k-owui", "X-Task": "title_generation"},
-			nobody(func(id *Identity) { id.Task = "title_generation" }),
+			nobody(func(id *Identity) { id.Task, id.TaskTold = "title_generation", true }),
 			"",
 		},
 		{"the key's own roles are not the person's", with(headers{"X-OpenWebUI-User-Role": ""}), forwardedAnna(func(id *Identity) { id.Roles = nil }), ""},
@@ -221,7 +221,7 @@ func TestForwarder(t *testing.T) {
 		{
 			"templates that were not filled",
 			with(headers{"X-User-Groups": "{{USER_GROUPS}}", "X-User-Group-Ids": "{{USER_GROUP_IDS}}", "X-Task": "{{TASK}}", "X-Message-Id": "{{MESSAGE_ID}}"}),
-			forwardedAnna(func(id *Identity) { id.Groups, id.Task, id.MessageID = nil, "", "" }),
+			forwardedAnna(func(id *Identity) { id.Groups, id.Task, id.TaskTold, id.MessageID = nil, "", false, "" }),
 			"",
 		},
 		{"a name that is not quoted well", with(headers{"X-OpenWebUI-User-Name": "100% Anna"}), forwardedAnna(func(id *Identity) { id.Name = "100% Anna" }), ""},
@@ -249,7 +249,7 @@ func TestSignedHeader(t *testing.T) {
 		return id
 	}
 	forwarder := func(id *Identity) {
-		id.KeyID, id.Forwarder, id.Groups, id.Task, id.MessageID, id.ChatID = "openwebui", true, annasGroups(), "title_generation", "m-1", "c-1"
+		id.KeyID, id.Forwarder, id.Groups, id.Task, id.TaskTold, id.MessageID, id.ChatID = "openwebui", true, annasGroups(), "title_generation", true, "m-1", "c-1"
 	}
 	t.Run("with keys", func(t *testing.T) {
 		runCases(t, mustNew(t, Config{APIKeys: someKeys(), JWT: []Issuer{openWebUI(), sso()}}), []identifyCase{
@@ -323,7 +323,6 @@ func TestOpenMode(t *testing.T) {
 	byHeaders := forwardedAnna(func(id *Identity) { id.KeyID, id.Verified = "", false })
 	forged := mint(t, "whatever", Token{Issuer: "me", Subject: "u-2", Email: "bob@example.com", Name: "Bob", Role: "user", Lifetime: time.Nanosecond})
 	bob := &Identity{UserKey: "user:bob@example.com", ID: "u-2", Name: "Bob", Email: "bob@example.com", Roles: []string{"user"}, AuthType: AuthForwarded, Forwarder: true}
-	nobody := &Identity{UserKey: "ip:192.0.2.7", Name: "192.0.2.7", AuthType: AuthForwarded, Forwarder: true, Nobody: true, Groups: []string{"vip"}}
 	runCases(t, i, []identifyCase{
 		{"nothing", nil, anonymous(), ""},
 		{"a bearer is ignored", headers{"Authorization": "Bearer sk-anything"}, anonymous(), ""},
@@ -332,13 +331,13 @@ func TestOpenMode(t *testing.T) {
 		{"claims on trust", headers{signedH: forged}, bob, ""},
 		{"claims before headers", person(headers{signedH: forged}), &Identity{
 			UserKey: "user:bob@example.com", ID: "u-2", Name: "Bob", Email: "bob@example.com", Roles: []string{"user"}, Groups: annasGroups(),
-			AuthType: AuthJWT, Forwarder: true, Task: "title_generation", MessageID: "m-1", ChatID: "c-1",
+			AuthType: AuthJWT, Forwarder: true, Task: "title_generation", TaskTold: true, MessageID: "m-1", ChatID: "c-1",
 		}, ""},
 		{"garbage for claims", person(headers{signedH: "garbage"}), byHeaders, ""},
-		{"an empty identity is nobody", headers{"X-OpenWebUI-User-Id": "", "X-Task": "", "X-User-Groups": "vip"}, nobody, ""},
-		{"a blank one, too", headers{"X-OpenWebUI-User-Email": " ", "X-User-Groups": "vip"}, nobody, ""},
-		{"and a placeholder", headers{"X-OpenWebUI-User-Email": "{{USER_EMAIL}}", "X-User-Groups": "vip"}, nobody, ""},
-		{"no other header makes anybody nobody", headers{"X-Task": "title_generation", "X-User-Groups": "vip", "X-Message-Id": "m"}, anonymous(), ""},
+		{"an empty identity is none", headers{"X-OpenWebUI-User-Id": "", "X-Task": "", "X-User-Groups": "vip"}, anonymous(), ""},
+		{"nor is a blank one", headers{"X-OpenWebUI-User-Email": " ", "X-User-Groups": "vip"}, anonymous(), ""},
+		{"nor a placeholder", headers{"X-OpenWebUI-User-Email": "{{USER_EMAIL}}", "X-User-Groups": "vip"}, anonymous(), ""},
+		{"nor are other headers", headers{"X-Task": "title_generation", "X-User-Groups": "vip", "X-Message-Id": "m"}, anonymous(), ""},
 		{"nor does garbage for a token", headers{signedH: "garbage"}, anonymous(), ""},
 		{"nor a token that names nobody", headers{signedH: mint(t, "whatever", Token{Issuer: "me", Role: "admin", Lifetime: time.Hour})}, anonymous(), ""},
 		{"nor an email that is none", headers{"X-OpenWebUI-User-Email": "garbage"}, anonymous(), ""},
@@ -358,7 +357,7 @@ func TestAnonymousDenied(t *testing.T) {
 	})
 	runCases(t, mustNew(t, Config{Anonymous: AnonymousDeny}), []identifyCase{
 		{"open mode", headers{"Authorization": "Bearer sk"}, nil, ReasonMissing},
-		{"open mode, a forwarder's nobody", headers{"X-OpenWebUI-User-Id": ""}, nil, ReasonMissing},
+		{"open mode, an empty name", headers{"X-OpenWebUI-User-Id": ""}, nil, ReasonMissing},
 		{"open mode, a task alone", headers{"X-Task": "x"}, nil, ReasonMissing},
 		{"open mode, somebody", person(nil), forwardedAnna(func(id *Identity) { id.KeyID, id.Verified = "", false }), ""},
 	})
@@ -471,6 +470,37 @@ func TestCredentialsSentTwice(t *testing.T) {
 		if id, problem := i.Identify(r); problem == nil || problem.Reason != ReasonMalformed {
 			t.Errorf("%s twice: %+v %v", header, id, problem)
 		}
+	}
+}
+
+// TestIdentitySentTwice: which of two is the person's own nobody can tell.
+func TestIdentitySentTwice(t *testing.T) {
+	keys := Config{APIKeys: someKeys(), JWT: []Issuer{openWebUI()}}
+	twice := func(header string, h headers) *http.Request {
+		r := request(person(h))
+		r.Header[http.CanonicalHeaderKey(header)] = []string{"anna", "boss"}
+		return r
+	}
+	names := []string{
+		"X-OpenWebUI-User-Id", "X-OpenWebUI-User-Email", "X-OpenWebUI-User-Name", "X-OpenWebUI-User-Role", "X-User-Groups", "X-User-Group-Ids", "X-Task",
+		"X-Message-Id", "X-OpenWebUI-Chat-Id", "X-OpenWebUI-Auth-Type",
+	}
+	for way, i := range map[string]*Identifier{"a forwarder": mustNew(t, keys), "open mode": mustNew(t, Config{}), "a signature beside a forwarder's key": mustNew(t, keys)} {
+		for _, header := range names {
+			h := headers{"Authorization": "Bearer k-owui"}
+			if strings.HasPrefix(way, "a signature") {
+				h[signedH] = signed(t)
+			}
+			if id, p := i.Identify(twice(header, h)); p == nil || p.Code != scheduler.CodeInvalidRequest || !strings.Contains(p.Message, http.CanonicalHeaderKey(header)) {
+				t.Errorf("%s, %s twice: %+v %v", way, header, id, p)
+			}
+		}
+	}
+	if id, p := mustNew(t, Config{}).Identify(twice(signedH, nil)); p == nil || p.Code != scheduler.CodeInvalidRequest {
+		t.Errorf("open mode, two tokens: %+v %v", id, p)
+	}
+	if id, p := mustNew(t, keys).Identify(twice("X-OpenWebUI-User-Id", headers{"Authorization": "Bearer k-ci"})); p != nil || id.UserKey != "user:ci-bot@example.com" {
+		t.Errorf("a header that is not read counts: %+v %v", id, p)
 	}
 }
 

@@ -43,6 +43,7 @@ type Identity struct {
 	IP   string
 
 	Task      string // background task of Open WebUI; empty: interactive
+	TaskTold  bool   // the forwarder says what the task is, or that it is none
 	MessageID string
 	ChatID    string
 }

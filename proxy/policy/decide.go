@@ -24,10 +24,10 @@ func (p *Policy) Decide(id *identity.Identity, q *Query) (*Decision, *scheduler.
 	if person, ok := strings.CutPrefix(id.UserKey, "user:"); ok {
 		s.person = person
 	}
-	if s.task == "" && id.Forwarder && q.TaskPrompt != "" {
+	if id.Forwarder && !id.TaskTold && s.task == "" && q.TaskPrompt != "" {
 		s.task = GuessTask(q.TaskPrompt)
 	}
-	d := &Decision{policy: p, Task: s.task, aside: s.aside()}
+	d := &Decision{policy: p, Task: s.task, guessed: s.task != id.Task, aside: s.aside()}
 	p.walk(&s, d)
 	p.fill(d, q)
 	if d.nobody = id.Nobody; d.nobody {
@@ -88,7 +88,7 @@ func (p *Policy) fill(d *Decision, q *Query) {
 	}
 	d.AllowFields = p.by(d, keyAllowFields).allowFields
 	d.OwnCache = p.by(d, keyPrefixCache).ownCache
-	if d.Task == "" && q.Endpoint.Generates() && !q.Endpoint.Audio() {
+	if (d.Task == "" || d.guessed) && q.Endpoint.Generates() && !q.Endpoint.Audio() {
 		d.Size = p.by(d, keySizes).sizes.of(q)
 	}
 }
@@ -134,9 +134,16 @@ func (p *Policy) buckets(d *Decision, user string, q *Query) {
 	if d.Size != "" {
 		r = p.by(d, keySizes)
 		limits, scope := r.sizes.row(d.Size)
+		if d.guessed {
+			scope = guessedScope + scope
+		}
 		d.add(limits.bucket(q.Load), BySize, scope, r.owner(user))
 	}
 }
+
+// guessedScope parts the sizes of tasks that are told by their prompt from those of
+// questions: a chat whose texts are long has tasks that are, too.
+const guessedScope = "task "
 
 func (r *rule) owner(user string) string {
 	if r.shared {

@@ -116,7 +116,7 @@ func TestEachKeyComesFromTheFirstRuleThatSetsIt(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, d, cmp.FilterPath(func(p cmp.Path) bool {
 		name := p.Last().String()
-		return name == ".policy" || name == ".from" || name == ".store" || name == ".nobody" || name == ".aside"
+		return name == ".policy" || name == ".from" || name == ".store" || name == ".nobody" || name == ".guessed" || name == ".aside"
 	}, cmp.Ignore())); diff != "" {
 		t.Error(diff)
 	}
@@ -412,17 +412,38 @@ func TestTasks(t *testing.T) {
 		{"by header", true, "title_generation", "", "title_generation", "background"},
 		{"by prompt", true, "", title, "title_generation", "background"},
 		{"the header knows better", true, "query_generation", title, "query_generation", "standard"},
+		{"an empty header, too", true, "told", title, "", "standard"},
 		{"a person who writes it means it", false, "", title, "", "standard"},
 		{"a prompt that nobody knows", true, "", TaskMark + "\nSort these words", "", "standard"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			id, q := anna(), chat()
-			id.Forwarder, id.Task, q.TaskPrompt = tt.forwarder, tt.header, tt.prompt
+			id.Forwarder, id.Task, id.TaskTold, q.TaskPrompt = tt.forwarder, strings.TrimSuffix(tt.header, "told"), tt.header != "", tt.prompt
 			if d := decide(t, p, id, q); d.Task != tt.task || d.Class != tt.class {
 				t.Errorf("%q %s, want %q %s", d.Task, d.Class, tt.task, tt.class)
 			}
 		})
+	}
+}
+
+// TestAGuessedTaskHasASize that questions do not share: anybody can write such a prompt.
+func TestAGuessedTaskHasASize(t *testing.T) {
+	cfg := Defaults()
+	cfg.Sizes.Heavy.Limits = minutely(3)
+	p := mustNew(t, cfg)
+	q := chat()
+	q.TaskPrompt, q.InputChars = TaskMark+"\nGenerate a title for", 1e6
+	const requests, size = "requests/task=#05efd41711a0c10a|user:anna@example.com", "size/heavy/*|user:anna@example.com"
+	d := decide(t, p, anna(), q)
+	if diff := cmp.Diff([]string{requests, "task " + size}, keys(d)); diff != "" || d.Task != TaskTitle || d.Class != "background" || d.Size != SizeHeavy {
+		t.Errorf("%q, %s, %s %s", d.Task, d.Class, d.Size, diff)
+	}
+	id := anna()
+	id.Task, id.TaskTold = TaskTitle, true
+	d = decide(t, p, id, q)
+	if diff := cmp.Diff([]string{requests}, keys(d)); diff != "" || d.Size != "" {
+		t.Errorf("told by header: %s %s", d.Size, diff)
 	}
 }
 

@@ -102,9 +102,10 @@ type Decision struct {
 	Task    string // by header or by guess; empty: interactive
 	Buckets []Bucket
 
-	policy *Policy
-	nobody bool
-	aside  aside
-	from   [numKeys]int16 // index of the rule that gave the key
-	store  [3]Bucket      // behind Buckets: requests, tokens, size
+	policy  *Policy
+	nobody  bool
+	guessed bool // the task is told by the prompt
+	aside   aside
+	from    [numKeys]int16 // index of the rule that gave the key
+	store   [3]Bucket      // behind Buckets: requests, tokens, size
 }

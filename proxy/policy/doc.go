@@ -18,8 +18,9 @@
 //
 // A request that generates is light, medium or heavy: the heaviest row of which
 // any condition holds. Its size has a bucket of its own per person, beside the
-// person's. A background task has no size, for nobody asked for it; a request
-// without max_tokens counts as what is expected of its user.
+// person's. A background task has no size, for nobody asked for it; where it is told
+// by its prompt alone it has one, with a bucket of its own, for anybody can write such
+// a prompt. A request without max_tokens counts as what is expected of its user.
 //
 // # Limits that follow the load
 //
@@ -54,9 +55,9 @@
 // # Tasks
 //
 // Open WebUI asks for titles, tags and follow-up questions beside the chat. Its
-// task header says so; where that header is missing, the traffic of a forwarder
-// is recognised by the prompt, see [GuessTask]. Nobody else's is: a person who
-// writes such a prompt to the API means it.
+// task header says so, and an empty one that it is no task. Where that header is
+// missing, the traffic of a forwarder is recognised by the prompt, see [GuessTask].
+// Nobody else's is: a person who writes such a prompt to the API means it.
 //
 // # Nobody
 //
