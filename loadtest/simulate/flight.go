@@ -14,11 +14,12 @@ func (p *play) stepped(m *machine) {
 	for i := range m.events {
 		ev := &m.events[i]
 		switch {
-		case m.jobs[ev.ID] == nil: // its client hung up
 		case ev.Kind == gpumodel.Scheduled:
-			m.jobs[ev.ID].cached += ev.Cached
+			if j := m.jobs[ev.ID]; j != nil { // else its client hung up
+				j.cached += ev.Cached
+			}
 		case ev.Kind == gpumodel.Token && ev.Generated == 1:
-			if j := m.jobs[ev.ID]; !j.run.First {
+			if j := m.jobs[ev.ID]; j != nil && !j.run.First {
 				p.d.FirstToken(p.time(), &j.run, p.time().Sub(j.run.At))
 				p.m.first(p.now, j)
 			}
@@ -31,6 +32,9 @@ func (p *play) stepped(m *machine) {
 func (p *play) finished(m *machine, id uint64) {
 	j := m.jobs[id]
 	delete(m.jobs, id)
+	if j == nil { // its client hung up
+		return
+	}
 	if j.left--; j.left > 0 {
 		return
 	}
