@@ -7,6 +7,7 @@ import (
 	"fairlane/scheduler"
 	"fairlane/scheduler/arrivals"
 	"fairlane/scheduler/fairqueue"
+	"fairlane/scheduler/turn"
 )
 
 // arrive takes the next request of a source.
@@ -164,8 +165,19 @@ func (p *play) hopeless(j *job) scheduler.Reason {
 		return ""
 	}
 	o := p.d.Queue.Outlook(&j.req)
-	why, _, _ := p.drain.Hopeless(&o, p.waiting, j.who.maxWait)
+	more := p.d.Overrun(j.entry.User, o.AheadCost)
+	o.AheadCost += more
+	why, _, _ := p.drain.Hopeless(&o, p.waiting+more, j.who.maxWait)
 	return why
+}
+
+// running are the requests in flight.
+func (p *play) running(yield func(*scheduler.Entry, *turn.Run) bool) {
+	for _, j := range p.flying {
+		if !yield(&j.entry, &j.run) {
+			return
+		}
+	}
 }
 
 // delivered counts what was served of a request.

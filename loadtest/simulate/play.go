@@ -147,6 +147,7 @@ func (p *play) handle(e *event) error {
 	case quarter:
 		p.agenda.add(p.now+progressEvery, quarter, 0)
 		p.progress()
+		p.drain.Expect(p.d.Foresee(p.running))
 		p.drain.Tick(p.time(), p.short)
 		p.expire()
 	case second:
