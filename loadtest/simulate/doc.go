@@ -43,7 +43,8 @@
 // Who works at its own pace and was refused asks again when it was told to, at the
 // earliest after a second; who asks at a rate does not repeat itself. With a patience
 // somebody who has seen no first token hangs up: what waits leaves the queue, and what
-// runs leaves the engine and pays for its whole prompt.
+// runs leaves the engine and pays for its whole prompt. Who was refused when it was
+// recorded asks for an answer as long as its user's are.
 //
 // # What is measured
 //

@@ -6,8 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"fairlane/proxy/limit"
 	"fairlane/proxy/policy"
+	"fairlane/scheduler/arrivals"
 	"fairlane/scheduler/turn"
 )
 
@@ -200,5 +203,22 @@ func TestChangesSayForWhom(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, b.String())
 		}
+	}
+}
+
+// TestWhoWasRefusedAsksForAsMuchAsElse: a record knows no answer to a refusal.
+func TestWhoWasRefusedAsksForAsMuchAsElse(t *testing.T) {
+	t.Parallel()
+	record := []arrivals.Arrival{
+		{User: "a", Output: 100}, {User: "a", Output: 600, Sequences: 2}, {User: "b", Output: 50}, {User: "a", Outcome: "refused"},
+		{User: "c", Outcome: "expired", Sequences: 2}, {User: "a", Endpoint: "embeddings"},
+	}
+	guess(record)
+	var got []int
+	for i := range record {
+		got = append(got, record[i].Output)
+	}
+	if diff := cmp.Diff([]int{100, 600, 50, 200, 300, 0}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

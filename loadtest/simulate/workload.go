@@ -11,6 +11,7 @@ import (
 
 	"fairlane/scheduler/arrivals"
 	"fairlane/scheduler/gpumodel"
+	"fairlane/scheduler/turn"
 )
 
 // Workload is who asks for what.
@@ -141,7 +142,34 @@ func ReadRecorded(r io.Reader, name string) (*Workload, error) {
 		}
 	}
 	w.Duration = last.Sub(first) + time.Second
+	guess(w.Recorded)
 	return w, w.validate()
+}
+
+// guess fills in what nobody saw: how long the answer to who was refused, or left, would
+// have been. It is as long as those that its user had, or else everybody.
+func guess(record []arrivals.Arrival) {
+	type mean struct{ sum, n int }
+	users, all := map[string]mean{}, mean{}
+	for i := range record {
+		if a := &record[i]; a.Output > 0 {
+			each := a.Output / max(a.Sequences, 1)
+			m := users[a.User]
+			users[a.User] = mean{m.sum + each, m.n + 1}
+			all = mean{all.sum + each, all.n + 1}
+		}
+	}
+	for i := range record {
+		a := &record[i]
+		if a.Output > 0 || !turn.Generates(a.Endpoint) {
+			continue
+		}
+		m := users[a.User]
+		if m.n == 0 {
+			m = all
+		}
+		a.Output = m.sum / max(m.n, 1) * max(a.Sequences, 1)
+	}
 }
 
 func (w *Workload) validate() error {
