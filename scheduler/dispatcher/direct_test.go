@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -269,13 +270,41 @@ func TestPreemptionsAreCounted(t *testing.T) {
 
 func TestJitter(t *testing.T) {
 	direct(t, 8, 0, func(w *world) {
-		for _, d := range []time.Duration{-time.Second, 0, time.Second, 10 * time.Second, time.Minute} {
-			least := max(d, time.Second)
+		for _, d := range []time.Duration{-time.Second, 0, time.Second, 2 * time.Second, 10 * time.Second, time.Minute} {
+			least, seen := max(d, time.Second), map[time.Duration]bool{}
 			for range 100 {
-				if got := w.l.jitter(d); got < least || got > least*6/5 || got%time.Second != 0 {
+				got := w.l.jitter(d)
+				if seen[got] = true; got < least || got > max(least*6/5, least+time.Second) || got%time.Second != 0 {
 					t.Fatalf("%v becomes %v", d, got)
 				}
 			}
+			if len(seen) < 2 {
+				t.Errorf("%v always becomes the same", d)
+			}
+		}
+	})
+}
+
+// TestWhoIsOneOfTwoComesBackLater: a queue that is full drains at the share of
+// those who fill it.
+func TestWhoIsOneOfTwoComesBackLater(t *testing.T) {
+	direct(t, 1, 0, func(w *world) {
+		w.put("first", "a", 10)
+		w.pass()
+		w.put("a1", "a", 10)
+		it := w.l.items["a1"]
+		for reason, want := range map[scheduler.Reason]float64{scheduler.ReasonUserQueue: 1, scheduler.ReasonClassQueue: 1, scheduler.ReasonShed: 1} {
+			if got := w.l.drainShare(it, reason); got != want {
+				t.Errorf("%s: the only one has %v of what is delivered", reason, got)
+			}
+		}
+		w.put("b1", "b", 10)
+		w.put("c1", "c", 10)
+		if got := w.l.drainShare(it, scheduler.ReasonUserQueue); math.Abs(got-1./3) > 1e-9 {
+			t.Errorf("one of three has %v of what is delivered", got)
+		}
+		if got := w.l.drainShare(it, scheduler.ReasonClassQueue); got != 1 {
+			t.Errorf("the only class has %v of what is delivered", got)
 		}
 	})
 }

@@ -97,7 +97,7 @@ func (l *leader) hopeless(it *item, now time.Time) *scheduler.Problem {
 // refusal tells of a bound that was met; when to come back follows from how fast
 // the queue drains.
 func (l *leader) refusal(it *item, code scheduler.Code, reason scheduler.Reason, what string) *scheduler.Problem {
-	return refusal(code, reason, l.jitter(l.drainTime(it)), what)
+	return refusal(code, reason, l.jitter(l.drainTime(it, l.drainShare(it, reason))), what)
 }
 
 func refusal(code scheduler.Code, reason scheduler.Reason, after time.Duration, what string) *scheduler.Problem {
@@ -106,19 +106,43 @@ func refusal(code scheduler.Code, reason scheduler.Reason, after time.Duration, 
 	return p
 }
 
-// drainTime is when it is worth to come back to a queue that is full.
-func (l *leader) drainTime(it *item) time.Duration {
-	if l.drain.Rate() <= 0 {
+// drainTime is when it is worth to come back to a queue that is full: after one
+// request, as they are on average, at the share of the rate that its owner gets.
+func (l *leader) drainTime(it *item, share float64) time.Duration {
+	if l.drain.Rate() <= 0 || share <= 0 {
 		return unknownRetry
 	}
 	c := l.class(it.entry.Class)
-	seconds := float64(c.tokens) / l.drain.Rate() / float64(max(c.queued, 1))
+	seconds := float64(c.tokens) / (l.drain.Rate() * share) / float64(max(c.queued, 1))
 	return time.Duration(min(seconds, longestRetry.Seconds()) * float64(time.Second))
 }
 
-// jitter is d or up to a fifth more in whole seconds, at least one, so that those
-// who were refused together do not come back together.
+// drainShare is the part of what is delivered that empties the queue which was
+// full: the user's, or the class's.
+func (l *leader) drainShare(it *item, reason scheduler.Reason) float64 {
+	switch reason {
+	case scheduler.ReasonUserQueue:
+		for _, r := range l.turn.Queue.Waiting(it.entry.User, 1) {
+			return l.turn.Queue.Outlook(r).Share
+		}
+	case scheduler.ReasonClassQueue:
+		all, own := 0.0, l.turn.Policy().Weight(it.entry.Class)
+		for name, c := range l.classes {
+			if c.queued > 0 {
+				all += l.turn.Policy().Weight(name)
+			}
+		}
+		return own / max(all, own)
+	default:
+	}
+	return 1
+}
+
+// jitter is d or up to a fifth more in whole seconds, at least one, and up to one
+// second more where that is less than a fifth, so that those who were refused
+// together do not come back together.
 func (l *leader) jitter(d time.Duration) time.Duration {
-	seconds := math.Ceil(max(d, shortestRetry).Seconds())
-	return time.Duration(math.Floor(seconds*(1+0.2*l.rand.Float64()))) * time.Second
+	least := math.Ceil(max(d, shortestRetry).Seconds())
+	most := math.Ceil(1.2 * max(d, shortestRetry).Seconds())
+	return time.Duration(least+math.Floor(l.rand.Float64()*(max(most-least, 1)+1))) * time.Second
 }
