@@ -38,6 +38,13 @@
 // answer; it makes the class's max_wait shorter, never longer. Who can't be expected
 // to begin in 0.9 of it is refused at once.
 //
+// # How loaded a pool is
+//
+// Whoever leads a pool tells every proxy each second, and limits that follow the load go
+// by that ([Loads]), so that all proxies have the same ones. When nothing is heard any
+// more, the last level holds for ten seconds and then goes back to 0, a tenth a second,
+// where limits are as written: they neither jump nor fall away.
+//
 // # How it ends
 //
 // Every request ends in exactly one [scheduler.Outcome], written by one function
