@@ -42,6 +42,15 @@ func (e *estimates) input(model string, r *openai.Request) int {
 	return max(1, r.InputTokens+int(float64(r.InputBytes)/e.of(model))+imageTokens*r.Images)
 }
 
+// chars is how long the text of a request is in characters. A prompt that came as
+// token ids is as long as its tokens usually are.
+func (e *estimates) chars(model string, r *openai.Request) int {
+	if r.InputTokens == 0 {
+		return r.InputChars
+	}
+	return r.InputChars + int(float64(r.InputTokens)*max(1, e.of(model)))
+}
+
 // learn takes what the backend counted. Requests with images or token ids say
 // nothing about text.
 func (e *estimates) learn(model string, r *openai.Request, u scheduler.Usage) {

@@ -75,13 +75,13 @@ func (x *exchange) read() *scheduler.Problem {
 func (x *exchange) admit() *scheduler.Problem {
 	q := policy.Query{
 		Endpoint: x.route.Endpoint, Pool: x.at.pool, Model: x.at.model,
-		InputChars: x.req.InputChars, MaxTokens: x.req.MaxTokens, Sequences: x.req.Sequences,
+		InputChars: x.s.estimates.chars(x.at.model, x.req), MaxTokens: x.req.MaxTokens, Sequences: x.req.Sequences,
 		TaskPrompt: x.req.TaskPrompt, Priority: x.req.Priority,
 	}
 	if x.req.Model != x.at.model {
 		q.Alias = x.req.Model
 	}
-	expect := x.s.outputs.Of(x.id.UserKey)
+	expect := x.s.outputs.Of(x.id.UserKey).AtLeast(x.req.MinTokens)
 	q.ExpectedTokens = int(expect.Mean)
 	need := Need{
 		InputTokens: x.s.estimates.input(x.at.model, x.req), MaxTokens: expect.Reserve(x.req.Endpoint, x.req.MaxTokens, x.req.Sequences), Longest: x.at.longest, Sequences: x.req.Sequences,

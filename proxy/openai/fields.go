@@ -40,10 +40,14 @@ func (s *scanner) chatField(name []byte) error {
 		return s.conversation("messages")
 	case "system":
 		return s.hashed(s.content)
+	case "documents":
+		return s.content()
 	case "n":
 		return s.number("n", 1, &s.n)
 	case "max_tokens":
 		return s.number("max_tokens", 0, &s.maxTokens)
+	case "min_tokens":
+		return s.number("min_tokens", 0, &s.r.MinTokens)
 	case "max_completion_tokens":
 		return s.number("max_completion_tokens", 0, &s.maxCompletion)
 	default:
@@ -67,6 +71,8 @@ func (s *scanner) completionsField(name []byte) error {
 		return s.number("best_of", 1, &s.bestOf)
 	case "max_tokens":
 		return s.number("max_tokens", 0, &s.maxTokens)
+	case "min_tokens":
+		return s.number("min_tokens", 0, &s.r.MinTokens)
 	default:
 		return s.skip()
 	}

@@ -120,16 +120,44 @@ func (s *scanner) contentMember(name []byte) error {
 	switch string(name) {
 	case "text", "content", "output", "refusal", "reasoning", "reasoning_content", "thinking", "summary":
 		return s.content()
-	case "arguments", "input", "tool_calls": // as written; no text of a person
-		raw, err := s.value()
-		s.r.InputBytes += len(raw)
-		return err
+	case "tool_calls", "function_call":
+		return s.toolCalls()
+	case "function", "custom": // of a tool call
+		return s.content()
+	case "arguments", "input":
+		return s.arguments()
 	case "image_url", "source", "image":
 		s.r.Images++
 		return s.skip()
 	default:
 		return s.skip()
 	}
+}
+
+// toolCalls are what the model said before, and are read by it again: as tokens they
+// count as they are written, and as text by their arguments.
+func (s *scanner) toolCalls() error {
+	before, start := s.r.InputBytes, s.valueStart()
+	if err := s.content(); err != nil {
+		return err
+	}
+	s.r.InputBytes = before + int(s.dec.InputOffset()) - start
+	return nil
+}
+
+// arguments of a tool call are a text or an object.
+func (s *scanner) arguments() error {
+	raw, err := s.value()
+	if err != nil || raw[0] == 'n' {
+		return err
+	}
+	s.r.InputBytes += len(raw)
+	chars := utf8.RuneCount(raw)
+	if raw[0] == '"' {
+		chars, _ = textSize(raw)
+	}
+	s.r.InputChars += chars
+	return nil
 }
 
 // prompt reads what /v1/completions takes: a text, a list of token ids, or a

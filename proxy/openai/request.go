@@ -14,6 +14,7 @@ type Request struct {
 	Stream       bool
 	IncludeUsage bool // the client asked for the usage of its stream
 	MaxTokens    int  // output bound of one sequence; 0: none was set
+	MinTokens    int  // of one sequence, that it will have at least
 	Sequences    int  // at the backend, at least 1
 	InputChars   int  // Unicode code points of the text in messages or prompt
 	InputBytes   int  // bytes, as UTF-8, that become tokens: text, tools and system

@@ -39,6 +39,15 @@ func TestScan(t *testing.T) {
 			"parts, images, tool calls", Chat, `{"messages":[{"role":"user","content":[{"type":"text","text":"ab"},{"type":"image_url","image_url":{"url":"data:xxxxxxxx"}}]},{"role":"assistant","tool_calls":[{"x":1}]},{"role":"tool","content":"cd"}],"n":3}`,
 			Request{Sequences: 3, InputChars: 4, InputBytes: 4 + len(`[{"x":1}]`), Images: 1},
 		},
+		{
+			"what tools were called with is text", Chat,
+			`{"messages":[{"role":"assistant","tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{\"q\":\"ä\"}"}}]},{"role":"assistant","function_call":{"name":"g","arguments":"12"}}]}`,
+			Request{Sequences: 1, InputChars: 9 + 2, InputBytes: len(`[{"id":"c1","type":"function","function":{"name":"f","arguments":"{\"q\":\"ä\"}"}}]{"name":"g","arguments":"12"}`)},
+		},
+		{"and an object", Messages, `{"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"t","input":{"q":"ä"}}]}]}`, Request{Sequences: 1, InputChars: 9, InputBytes: 10}},
+		{"and an item", Responses, `{"input":[{"type":"function_call","arguments":"{}"}]}`, Request{Sequences: 1, InputChars: 2, InputBytes: 4}},
+		{"documents", Chat, `{"messages":[],"documents":[{"title":"t","text":"abc"}]}`, Request{Sequences: 1, InputChars: 3, InputBytes: 3}},
+		{"at least so many", Chat, `{"messages":[],"min_tokens":9}`, Request{Sequences: 1, MinTokens: 9}},
 		{"max_tokens 0 still makes one", Chat, `{"messages":[],"max_tokens":0}`, Request{Sequences: 1, MaxTokens: 1}},
 		{
 			"a task", Chat, `{"messages":[{"role":"user","content":"### Task:\nMake a title."}],"priority":-3}`,

@@ -27,7 +27,7 @@ type Query struct {
 	Model    string // as the backend knows it
 	Alias    string // as the client called it, if that differs
 
-	InputChars int // Unicode code points of the text in messages or prompt
+	InputChars int // Unicode code points of the text in messages or prompt; a token id is as many as tokens usually have
 	MaxTokens  int // of one sequence; 0: the client set none
 	// ExpectedTokens is what is expected of this user where MaxTokens is 0.
 	ExpectedTokens int

@@ -72,6 +72,11 @@ func (o *Outputs) Learn(user string, sequences int, u scheduler.Usage) {
 	o.now[user] = e
 }
 
+// AtLeast is what is expected of answers that will not be shorter.
+func (e Output) AtLeast(tokens int) Output {
+	return Output{Mean: max(e.Mean, float64(tokens)), High: max(e.High, float64(tokens))}
+}
+
 // Reserve is the output that is reserved for a request, of all its sequences: what
 // nine in ten answers of the user do not exceed, and never more than it may have.
 func (e Output) Reserve(endpoint openai.Endpoint, maxTokens, sequences int) int {
