@@ -84,6 +84,8 @@ func breaches() []breach {
 		{"loadtest/simulate", "fairlane/scheduler/turn", ""},
 		{"loadtest/simulate", "fairlane/scheduler", ""},
 		{"loadtest/simulate", "fairlane/proxy/policy", ""},
+		{"loadtest/simulate", "fairlane/proxy/limit", ""},
+		{"loadtest/simulate", "fairlane/proxy/limit/quota", "simulate-decides-itself"},
 		{"loadtest/simulate", "fairlane/proxy", "simulate-decides-itself"},
 		{"loadtest/simulate", "fairlane/scheduler/broker", "simulate-decides-itself"},
 

@@ -210,8 +210,12 @@ func TestChangesSayForWhom(t *testing.T) {
 func TestWhoWasRefusedAsksForAsMuchAsElse(t *testing.T) {
 	t.Parallel()
 	record := []arrivals.Arrival{
-		{User: "a", Output: 100}, {User: "a", Output: 600, Sequences: 2}, {User: "b", Output: 50}, {User: "a", Outcome: "refused"},
-		{User: "c", Outcome: "expired", Sequences: 2}, {User: "a", Endpoint: "embeddings"},
+		{User: "a", Output: 100},
+		{User: "a", Output: 600, Sequences: 2},
+		{User: "b", Output: 50},
+		{User: "a", Outcome: "refused"},
+		{User: "c", Outcome: "expired", Sequences: 2},
+		{User: "a", Endpoint: "embeddings"},
 	}
 	guess(record)
 	var got []int
