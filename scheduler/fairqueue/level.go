@@ -1,6 +1,6 @@
 package fairqueue
 
-// level is the children of one node and the two clocks by which they share.
+// level is the children of one node and the clocks by which they share.
 type level struct {
 	owner    *node // nil: the root
 	rank     int   // of the root's children: their tier
@@ -18,8 +18,8 @@ type level struct {
 }
 
 // lift is the least V at which a child comes back: no credit for idling. It is where
-// a request began that somebody started last who always had work, so that who comes
-// back is next beside a single other one.
+// the last request of somebody began who always had work, so that who comes back
+// beside a single other one is next.
 func (l *level) lift(q int64) int64 {
 	if len(l.ready.e) == 0 {
 		return max(l.vnow, l.begun)
