@@ -59,7 +59,6 @@ func TestWhatIsSeenIsReported(t *testing.T) {
 	t.Parallel()
 	base, asked := server(t, http.StatusOK)
 	w := workload(t, "{outstanding: 2}")
-	w.Duration = 1500 * time.Millisecond
 	r, err := Run(t.Context(), Config{Base: base, KV: func(context.Context) (float64, error) { return 0.25, nil }}, w)
 	if err != nil {
 		t.Fatal(err)

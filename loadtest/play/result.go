@@ -18,19 +18,23 @@ func (g *game) watch(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
+		g.look(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		used, err := g.cfg.KV(ctx)
-		if err != nil || time.Since(g.start) < g.w.Warmup {
-			continue
-		}
-		g.mu.Lock()
-		g.kv.sum, g.kv.most, g.kv.n = g.kv.sum+used, max(g.kv.most, used), g.kv.n+1
-		g.mu.Unlock()
 	}
+}
+
+func (g *game) look(ctx context.Context) {
+	used, err := g.cfg.KV(ctx)
+	if err != nil || time.Since(g.start) < g.w.Warmup {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.kv.sum, g.kv.most, g.kv.n = g.kv.sum+used, max(g.kv.most, used), g.kv.n+1
 }
 
 // result is what was seen, in the simulator's words. What cannot be seen from
