@@ -19,11 +19,12 @@ import (
 
 const (
 	refreshEvery  = 15 * time.Minute
-	fetchGap      = 10 * time.Second // between an attempt and one that an unknown key asks for
+	fetchGap      = 2 * time.Second // between attempts that unknown keys ask for, in the long run
+	fetchBurst    = 4               // so many come at once
 	fetchTimeout  = 10 * time.Second
 	firstRetry    = time.Second // of an attempt that failed, doubling
 	lastRetry     = time.Minute
-	patience      = 3 * time.Second // of a request whose key is unknown
+	patience      = 5 * time.Second // of a request whose key is unknown: the gap, and two attempts
 	maxJWKS       = 1 << 20
 	maxPublicKeys = 256
 )
@@ -59,7 +60,7 @@ func (k publicKey) fits(algorithm string) bool {
 // snapshot is what is known of an issuer's keys after an attempt to fetch them.
 type snapshot struct {
 	keys []publicKey   // of the last attempt that succeeded
-	at   time.Time     // of the newest; zero: there was none
+	nth  int64         // the newest attempt; 0: there was none
 	err  error         // of the newest
 	next chan struct{} // closed when this snapshot has been replaced
 }
@@ -82,6 +83,7 @@ type keySet struct {
 	client *http.Client
 	logger *slog.Logger
 	ask    chan struct{} // wakes run; what does not fit is asked already
+	begun  atomic.Int64  // attempts that have begun
 	state  atomic.Pointer[snapshot]
 }
 
@@ -91,78 +93,100 @@ func newKeySet(j *Issuer, deps Deps) *keySet {
 	return k
 }
 
-// find waits for a fetch only if the key is unknown and it is time for one.
+// find waits only if the key is unknown: until an attempt has ended that began after
+// it was asked for, which all who wait share.
 func (k *keySet) find(ctx context.Context, id, algorithm string) ([]any, error) {
 	s := k.state.Load()
 	if keys := s.find(id, algorithm); keys != nil {
 		return keys, nil
 	}
-	if s.at.IsZero() || time.Since(s.at) >= fetchGap {
-		s = k.newer(ctx, s)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for begun := k.begun.Load(); s.nth <= begun; s = k.state.Load() {
+		k.wake()
+		select {
+		case <-s.next:
+		case <-ctx.Done():
+			return nil, errNoKeys
+		}
+		if keys := k.state.Load().find(id, algorithm); keys != nil {
+			return keys, nil
+		}
 	}
-	switch keys := s.find(id, algorithm); {
-	case keys != nil:
-		return keys, nil
-	case s.err != nil:
+	if s.err != nil {
 		return nil, errNoKeys
-	default:
-		return nil, errUnknownKey
 	}
+	return nil, errUnknownKey
 }
 
-// newer is the snapshot after s, or one that says that it did not come in time.
-func (k *keySet) newer(ctx context.Context, s *snapshot) *snapshot {
+// wake asks run for an attempt.
+func (k *keySet) wake() {
 	select {
 	case k.ask <- struct{}{}:
 	default:
 	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-s.next:
-		return k.state.Load()
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-	return &snapshot{err: errNoKeys}
 }
 
 // run fetches until ctx ends.
 func (k *keySet) run(ctx context.Context) {
+	due, retry := time.Now(), firstRetry
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	retry := firstRetry
+	var spent pace
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
 		case <-k.ask:
-			if time.Since(k.state.Load().at) < fetchGap {
-				continue // asked of a snapshot that has been replaced since
+			if at := spent.next(time.Now()); at.Before(due) {
+				due = at
+				timer.Reset(time.Until(at))
 			}
+			continue
+		case <-timer.C:
 		}
+		spent.spend(time.Now())
+		pause := refreshEvery
 		if k.refresh(ctx) {
 			retry = firstRetry
-			timer.Reset(refreshEvery)
 		} else {
-			timer.Reset(retry)
-			retry = min(2*retry, lastRetry)
+			pause, retry = retry, min(2*retry, lastRetry)
 		}
+		due = time.Now().Add(pause)
+		timer.Reset(pause)
 	}
+}
+
+// pace bounds the attempts that unknown keys ask for: fetchBurst at once, and then one
+// in each fetchGap. It is when all of the burst will be there again.
+type pace struct{ full time.Time }
+
+func (p *pace) spend(now time.Time) {
+	if p.full.Before(now) {
+		p.full = now
+	}
+	p.full = p.full.Add(fetchGap)
+}
+
+// next is when the next attempt may begin.
+func (p *pace) next(now time.Time) time.Time {
+	if at := p.full.Add(-(fetchBurst - 1) * fetchGap); at.After(now) {
+		return at
+	}
+	return now
 }
 
 // refresh replaces the snapshot and reports whether the attempt succeeded.
 func (k *keySet) refresh(ctx context.Context) bool {
-	old := k.state.Load()
+	old, nth := k.state.Load(), k.begun.Add(1)
 	keys, err := k.fetch(ctx)
 	if err != nil {
 		keys = old.keys
 	}
-	if changed := (err == nil) != (old.err == nil); changed || old.at.IsZero() {
+	if changed := (err == nil) != (old.err == nil); changed || old.nth == 0 {
 		k.tell(ctx, len(keys), err)
 	}
-	k.state.Store(&snapshot{keys: keys, at: time.Now(), err: err, next: make(chan struct{})})
+	k.state.Store(&snapshot{keys: keys, nth: nth, err: err, next: make(chan struct{})})
 	close(old.next)
 	return err == nil
 }

@@ -170,7 +170,7 @@ func TestPublicKeyIsNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newIssuer(&Issuer{Name: "sso", JWKSURL: "http://x", Issuer: "i", Algorithms: []string{"RS256", "ES256", "EdDSA"}, UserClaim: "sub"}, Deps{})
-	s.keys.state.Store(&snapshot{keys: public, at: time.Now()})
+	s.keys.state.Store(&snapshot{keys: public, nth: 1})
 	claims := map[string]any{"iss": "i", "sub": "x"}
 	if _, err := s.verify(t.Context(), signWith(t, jwt.SigningMethodES256, key, claims, map[string]any{"kid": "k"})); err != nil {
 		t.Fatal(err)

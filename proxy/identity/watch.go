@@ -168,7 +168,7 @@ func (i *Identifier) Findings() []Finding {
 func (s *issuer) findings() []Finding {
 	var out []Finding
 	if s.keys != nil {
-		if state := s.keys.state.Load(); state.err != nil && !state.at.IsZero() {
+		if state := s.keys.state.Load(); state.err != nil && state.nth > 0 {
 			out = append(out, Finding{s.Name, fmt.Sprintf("its keys cannot be fetched: %v", state.err), "check identity.jwt jwks_url and the network on the way there"})
 		}
 	}
