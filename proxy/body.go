@@ -104,7 +104,7 @@ func (x *exchange) tooLarge() *scheduler.Problem {
 
 func (x *exchange) broken(err error) *scheduler.Problem {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return scheduler.Problemf(scheduler.CodeRequestTimeout, "the body did not arrive within %s", x.s.cfg.ReadBody)
+		return scheduler.Problemf(scheduler.CodeRequestTimeout, "the body did not arrive within %s", scheduler.Words(x.s.cfg.ReadBody))
 	}
 	return scheduler.Problemf(scheduler.CodeInvalidRequest, "the body could not be read to its end")
 }

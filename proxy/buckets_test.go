@@ -219,21 +219,7 @@ func TestRetryAfterHasJitter(t *testing.T) {
 	}
 }
 
-func TestWords(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		1:                                 "1 s",
-		90 * time.Second:                  "90 s",
-		121 * time.Second:                 "2 min 1 s",
-		3 * time.Minute:                   "3 min",
-		2*time.Hour + time.Second:         "2 h 1 min",
-		23*time.Hour + 59*time.Minute + 1: "24 h",
-		50 * time.Hour:                    "2 d 2 h",
-		30 * 24 * time.Hour:               "30 d",
-	} {
-		if got := words(d); got != want {
-			t.Errorf("%v: %q, want %q", d, got, want)
-		}
-	}
+func TestGrouped(t *testing.T) {
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 12_345_678: "12,345,678"} {
 		if got := grouped(n); got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -564,16 +550,17 @@ func TestAReplicaGrantsItsPart(t *testing.T) {
 	}
 	d := buckets(t, policy.Requests, ann, "9/hour", policy.Tokens, ann, "300/hour")
 	a := take(t, l, d, Need{InputTokens: 250}) // all of the part, not never
-	if a.Tokens.Remaining != 0 || a.Tokens.Limit != 100 || a.Requests.Remaining != 2 {
+	if a.Tokens.Remaining != 0 || a.Tokens.Limit != 300 || a.Requests.Remaining != 2 || a.Requests.Limit != 9 {
 		t.Errorf("%+v %+v", a.Tokens, a.Requests)
 	}
 	a.Settle(&scheduler.Usage{Input: 60})
 	if a = take(t, l, d, Need{InputTokens: 40}); a.Tokens.Remaining != 0 {
 		t.Errorf("%+v", a.Tokens)
 	}
-	if _, p := l.Take(t.Context(), d, Need{InputTokens: 1}); p == nil || p.Code != scheduler.CodeRateLimit {
+	if _, p := l.Take(t.Context(), d, Need{InputTokens: 1}); p == nil || p.Code != scheduler.CodeRateLimit || !strings.Contains(p.Message, "300 tokens an hour") {
 		t.Errorf("more than the part was given: %v", p)
 	}
+	l.Look(t.Context(), d) // which decides nothing
 	all, err := reg.Gather()
 	if err != nil || len(all) != 1 || all[0].GetName() != "fairlane_limit_store_fallback_total" || all[0].GetMetric()[0].GetCounter().GetValue() != 3 {
 		t.Errorf("%v, %v", all, err)

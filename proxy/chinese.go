@@ -130,7 +130,7 @@ func chineseBurst(l limit.Limit) string {
 	return "（一次最多 " + grouped(l.Room()) + " 个）"
 }
 
-// chineseWords writes a wait as words does.
+// chineseWords writes a wait of whole seconds as [scheduler.Words] does.
 func chineseWords(d time.Duration) string {
-	return strings.NewReplacer(" min", " 分钟", " h", " 小时", " d", " 天", " s", " 秒").Replace(words(d))
+	return strings.NewReplacer(" min", " 分钟", " h", " 小时", " d", " 天", " s", " 秒").Replace(scheduler.Words(d))
 }

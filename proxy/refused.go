@@ -50,11 +50,11 @@ func (r *refused) message(wait time.Duration) string {
 	l := r.charge.Limit
 	switch r.bucket.Kind {
 	case policy.Tokens:
-		return fmt.Sprintf("%s may use %s; there is room for this request in %s.", r.who(), rate(l, "token")+r.loaded(), words(wait))
+		return fmt.Sprintf("%s may use %s; there is room for this request in %s.", r.who(), rate(l, "token")+r.loaded(), scheduler.Words(wait))
 	case policy.BySize:
-		return fmt.Sprintf("%s are limited to %s; %s in %s.", r.sized(), rate(l, "")+r.loaded(), r.next(), words(wait))
+		return fmt.Sprintf("%s are limited to %s; %s in %s.", r.sized(), rate(l, "")+r.loaded(), r.next(), scheduler.Words(wait))
 	default:
-		return fmt.Sprintf("%s may send %s; %s in %s.", r.who(), rate(l, "request")+r.loaded(), r.next(), words(wait))
+		return fmt.Sprintf("%s may send %s; %s in %s.", r.who(), rate(l, "request")+r.loaded(), r.next(), scheduler.Words(wait))
 	}
 }
 
@@ -143,31 +143,6 @@ func grouped(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// words writes a wait of whole seconds as people say it: two units, the smaller
-// one rounded up.
-func words(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d <= 2*time.Minute:
-		return strconv.Itoa(seconds(d)) + " s"
-	case d <= 2*time.Hour:
-		return twoUnits(d, time.Minute, " min", time.Second, " s")
-	case d <= 2*day:
-		return twoUnits(d, time.Hour, " h", time.Minute, " min")
-	default:
-		return twoUnits(d, day, " d", time.Hour, " h")
-	}
-}
-
-func twoUnits(d, large time.Duration, largeName string, small time.Duration, smallName string) string {
-	d = ceil(d, small)
-	s := strconv.FormatInt(int64(d/large), 10) + largeName
-	if rest := d % large / small; rest > 0 {
-		s += " " + strconv.FormatInt(int64(rest), 10) + smallName
 	}
 	return s
 }

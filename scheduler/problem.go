@@ -102,3 +102,11 @@ func Problemf(code Code, format string, args ...any) *Problem {
 func Refusal(code Code, reason Reason, d time.Duration, message string) *Problem {
 	return &Problem{Code: code, Reason: reason, RetryAfter: d, Message: message}
 }
+
+// Overdue makes a Problem of a request that waited for so long, and in vain. To try
+// again at once would be in vain, too.
+func Overdue(waited time.Duration) *Problem {
+	p := Problemf(CodeQueueTimeout, "the request waited %s for its turn, as long as it may; please try again later", Words(waited))
+	p.NoRetry = true
+	return p
+}

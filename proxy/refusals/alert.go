@@ -15,6 +15,8 @@ import (
 	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"fairlane/scheduler"
 )
 
 // Who an alert can go to.
@@ -199,7 +201,7 @@ func (a *Alert) text(who *Refused) string {
 	if name == "" {
 		name = plain(who.UserKey)
 	}
-	text := fmt.Sprintf("fairlane: %s was refused %d times within %s, which is more than %d.", name, who.Refusals, a.Window, a.Over)
+	text := fmt.Sprintf("fairlane: %s was refused %d times within %s, which is more than %d.", name, who.Refusals, scheduler.Words(a.Window), a.Over)
 	if who.Limit != "" {
 		return text + " The last limit was " + plain(who.Limit) + " (" + plain(who.Reason) + ")."
 	}

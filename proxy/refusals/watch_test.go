@@ -127,7 +127,7 @@ func TestOneAlertForAUserAndWindow(t *testing.T) {
 			t.Fatalf("50 are not more than 50: %v", got)
 		}
 		refuse("ann", 1)
-		want := `{"msgtype":"text","text":{"content":"fairlane: Ann \u003cann@example.com\u003e was refused 51 times within 1h0m0s, which is more than 50. The last limit was 3/minute (size)."}}`
+		want := `{"msgtype":"text","text":{"content":"fairlane: Ann \u003cann@example.com\u003e was refused 51 times within 60 min, which is more than 50. The last limit was 3/minute (size)."}}`
 		if diff := cmp.Diff([]string{want}, r.got()); diff != "" {
 			t.Fatal(diff)
 		}
@@ -185,7 +185,7 @@ func TestAnAlertIsRetried(t *testing.T) {
 func TestEveryReceiverHasItsForm(t *testing.T) {
 	who := refusal("ann")
 	who.UserName, who.Refusals, who.Last = "A<b>\n& c", 9, time.Unix(0, 0).UTC()
-	const said = `fairlane: A\u003cb\u003e\u0026 c \u003cann@example.com\u003e was refused 9 times within 1m0s, which is more than 2. The last limit was 3/minute (size).`
+	const said = `fairlane: A\u003cb\u003e\u0026 c \u003cann@example.com\u003e was refused 9 times within 60 s, which is more than 2. The last limit was 3/minute (size).`
 	for to, want := range map[string]string{
 		ToWeCom:    `{"msgtype":"text","text":{"content":"` + said + `"}}`,
 		ToDingTalk: `{"msgtype":"text","text":{"content":"` + said + `"}}`,

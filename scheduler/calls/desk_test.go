@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"fairlane/scheduler"
@@ -392,6 +393,25 @@ func TestRefusedPublish(t *testing.T) {
 	if !errors.As(err, &problem) || problem.Reason != scheduler.ReasonStore || d.Open() != 0 {
 		t.Errorf("got %v with %d calls open, want a refusal for the store", err, d.Open())
 	}
+}
+
+// TestAPublishPastItsDeadlineIsNoFaultOfTheStore: else whoever wants to wait for less
+// than a publish takes would raise the alarm.
+func TestAPublishPastItsDeadlineIsNoFaultOfTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peers{store: func(context.Context, string) error { <-time.After(time.Millisecond); return context.DeadlineExceeded }}
+		d := New(Config{ID: "px", Streams: map[string]Publisher{"main": p}, Bus: p, NewID: func() string { return "r1" }})
+		now := time.Now()
+		_, err := d.Submit(t.Context(), &scheduler.Submission{Entry: scheduler.Entry{Pool: "main", AcceptedAt: now, Deadline: now.Add(100 * time.Microsecond)}})
+		want := &scheduler.Problem{Code: scheduler.CodeQueueTimeout, NoRetry: true, Message: "the request waited 1 ms for its turn, as long as it may; please try again later"}
+		if diff := cmp.Diff(error(want), err); diff != "" {
+			t.Error(diff)
+		}
+		_, err = d.Submit(t.Context(), &scheduler.Submission{Entry: scheduler.Entry{Pool: "main", AcceptedAt: now, Deadline: now.Add(time.Minute)}})
+		if problem, ok := errors.AsType[*scheduler.Problem](err); !ok || problem.Reason != scheduler.ReasonStore {
+			t.Errorf("got %v, want a refusal for the store", err)
+		}
+	})
 }
 
 func TestStopTwice(t *testing.T) {

@@ -21,15 +21,20 @@ func (d *Desk) Submit(ctx context.Context, s *scheduler.Submission) (scheduler.C
 	d.put(c)
 	if _, err := stream.Publish(ctx, &s.Entry); err != nil {
 		c.Cancel() // the publish may have arrived all the same
-		return nil, publishProblem(err)
+		return nil, publishProblem(err, &s.Entry)
 	}
 	c.published(s.Entry.ID)
 	return c, nil
 }
 
-func publishProblem(err error) *scheduler.Problem {
+// publishProblem says why a request was not accepted. One whose time was over did
+// not wait for the store: whoever wants to wait for less than it takes is told that.
+func publishProblem(err error, e *scheduler.Entry) *scheduler.Problem {
 	if p, ok := errors.AsType[*scheduler.Problem](err); ok {
 		return p
+	}
+	if now := time.Now(); !e.Deadline.IsZero() && !now.Before(e.Deadline) {
+		return scheduler.Overdue(now.Sub(e.AcceptedAt))
 	}
 	return scheduler.Refusal(scheduler.CodeOverloaded, scheduler.ReasonStore, 2*time.Second,
 		"the queue's store does not answer; please try again in a few seconds")

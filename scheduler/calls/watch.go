@@ -134,9 +134,7 @@ func (c *call) quiet(now time.Time) (string, bool) {
 	case !c.pastLocked(overdue):
 		return c.id, true
 	case c.worker == "":
-		p := scheduler.Problemf(scheduler.CodeQueueTimeout, "the request waited past its deadline; please try again later")
-		p.NoRetry = true
-		c.failLocked(p)
+		c.failLocked(scheduler.Overdue(now.Sub(c.sub.Entry.AcceptedAt)))
 		return "", false
 	case lost: // neither its worker nor a dispatcher said anything
 		c.failLocked(scheduler.Problemf(scheduler.CodeAnswerLost, "the worker that had this request is gone, and nobody gave it to another; please try again"))

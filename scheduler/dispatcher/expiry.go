@@ -66,18 +66,16 @@ func past(e *scheduler.Entry, now time.Time) bool {
 
 // expired says why a request waited in vain.
 func (l *leader) expired(it *item, now time.Time) *scheduler.Problem {
-	waited := now.Sub(it.entry.AcceptedAt).Round(time.Second)
+	waited := now.Sub(it.entry.AcceptedAt)
 	since := it.entry.AcceptedAt
 	if since.Before(l.started) { // what was before we don't know
 		since = l.started
 	}
 	if !l.noneUp.IsZero() && !l.noneUp.After(since.Add(tick)) {
 		const after = 30 * time.Second
-		p := scheduler.Problemf(scheduler.CodeNoBackend, "no model server was up for %s; please try again later", waited)
+		p := scheduler.Problemf(scheduler.CodeNoBackend, "no model server was up for %s; please try again later", scheduler.Words(waited))
 		p.Reason, p.RetryAfter = scheduler.ReasonNoBackend, l.jitter(after)
 		return p
 	}
-	p := scheduler.Problemf(scheduler.CodeQueueTimeout, "the request waited %s for its turn, as long as it may; please try again later", waited)
-	p.NoRetry = true
-	return p
+	return scheduler.Overdue(waited)
 }

@@ -85,10 +85,10 @@ func (l *leader) hopeless(it *item, now time.Time) *scheduler.Problem {
 	switch why {
 	case scheduler.ReasonOwnBacklog:
 		return refusal(scheduler.CodeQueueLimit, why, after,
-			fmt.Sprintf("your own waiting requests take about %s, longer than this one may wait", own.Round(time.Second)))
+			fmt.Sprintf("your own waiting requests take about %s, longer than this one may wait", scheduler.Words(own)))
 	case scheduler.ReasonDeadline:
 		return refusal(scheduler.CodeOverloaded, why, after,
-			fmt.Sprintf("the wait is about %s now, longer than this request may wait", all.Round(time.Second)))
+			fmt.Sprintf("the wait is about %s now, longer than this request may wait", scheduler.Words(all)))
 	default:
 		return nil
 	}

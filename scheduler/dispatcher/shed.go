@@ -28,7 +28,7 @@ func (l *leader) shedClass(c *classState, now time.Time) {
 		next, limit := it.newer, turn.Patience(it.entry)
 		if limit > 0 && now.Sub(it.entry.AcceptedAt) >= limit && now.Sub(l.upAgain) >= limit {
 			l.endQueued(it, l.refusal(it, scheduler.CodeOverloaded, scheduler.ReasonShed,
-				fmt.Sprintf("too much waits, and the request waited %s, as long as its class lets it then", now.Sub(it.entry.AcceptedAt).Round(time.Second))))
+				fmt.Sprintf("too much waits, and the request waited %s, as long as its class lets it then", scheduler.Words(now.Sub(it.entry.AcceptedAt)))))
 		}
 		it = next
 	}

@@ -116,7 +116,7 @@ func (t *teller) inTheWay() string {
 	var parts []string
 	for _, b := range t.q.Blocked {
 		if d := ms(b.MS); d >= t.worth() {
-			parts = append(parts, fmt.Sprintf("for %s %s", words(d), obstacle(b.By)))
+			parts = append(parts, fmt.Sprintf("for %s %s", scheduler.Words(d), obstacle(b.By)))
 		}
 	}
 	if len(parts) == 0 {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"fairlane/scheduler"
 )
 
 // moment is a line of the timeline.
@@ -25,7 +27,7 @@ func (t *teller) timeline() string {
 	all := []moment{{t.r.At, came}}
 	for _, s := range t.q.Times {
 		if d := s.To.Sub(s.From); d >= t.worth() {
-			all = append(all, moment{s.From, fmt.Sprintf("%s, for %s", obstacle(s.By), words(d))})
+			all = append(all, moment{s.From, fmt.Sprintf("%s, for %s", obstacle(s.By), scheduler.Words(d))})
 		}
 	}
 	for _, a := range t.q.Attempts {
@@ -43,7 +45,7 @@ func (t *teller) timeline() string {
 	slices.SortStableFunc(all, func(a, b moment) int { return a.at.Compare(b.at) })
 	var out strings.Builder
 	for _, m := range all {
-		fmt.Fprintf(&out, "  %s  %12s  %s\n", m.at.In(t.loc).Format("15:04:05.000"), "+"+words(m.at.Sub(t.r.At)), m.what)
+		fmt.Fprintf(&out, "  %s  %12s  %s\n", m.at.In(t.loc).Format("15:04:05.000"), "+"+scheduler.Words(m.at.Sub(t.r.At)), m.what)
 	}
 	return out.String()
 }
@@ -57,20 +59,6 @@ func later(edge, queue time.Time) time.Time {
 }
 
 func ms(x float64) time.Duration { return time.Duration(x * float64(time.Millisecond)) }
-
-// words is a time as people say it.
-func words(d time.Duration) string {
-	switch d = max(d, 0); {
-	case d < time.Second:
-		return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
-	case d.Round(time.Second/10) < time.Minute:
-		return strconv.FormatFloat(math.Round(d.Seconds()*10)/10, 'f', -1, 64) + " s"
-	case d < time.Hour:
-		return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
-	default:
-		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
-	}
-}
 
 // number is one that need not be exact.
 func number(x float64) string {

@@ -90,13 +90,13 @@ func (t *teller) outcome() scheduler.Outcome {
 
 // end says how it ended, or how it stands.
 func (t *teller) end() string {
-	waited := words(t.waited())
+	waited := scheduler.Words(t.waited())
 	switch t.outcome() {
 	case scheduler.Completed:
 		return t.completed()
 	case scheduler.Cancelled:
 		if t.e.Granted {
-			return fmt.Sprintf("It waited %s, and its client left %s after it had asked, before the answer was whole.", waited, words(ms(t.e.DurationMS)))
+			return fmt.Sprintf("It waited %s, and its client left %s after it had asked, before the answer was whole.", waited, scheduler.Words(ms(t.e.DurationMS)))
 		}
 		return fmt.Sprintf("Its client left after %s of waiting.", waited)
 	case scheduler.Refused:
@@ -115,15 +115,15 @@ func (t *teller) end() string {
 }
 
 func (t *teller) completed() string {
-	s := fmt.Sprintf("It waited %s for its turn", words(t.waited()))
+	s := fmt.Sprintf("It waited %s for its turn", scheduler.Words(t.waited()))
 	if t.waited() < hardly {
-		s = "It hardly waited (" + words(t.waited()) + ")"
+		s = "It hardly waited (" + scheduler.Words(t.waited()) + ")"
 	}
 	if t.e.TTFTMS > 0 {
-		s += fmt.Sprintf(", the answer began %s after it was asked", words(ms(t.e.TTFTMS)))
+		s += fmt.Sprintf(", the answer began %s after it was asked", scheduler.Words(ms(t.e.TTFTMS)))
 	}
 	if t.e.DurationMS > 0 {
-		s += " and was whole after " + words(ms(t.e.DurationMS))
+		s += " and was whole after " + scheduler.Words(ms(t.e.DurationMS))
 	}
 	return s + "."
 }
@@ -131,14 +131,14 @@ func (t *teller) completed() string {
 func (t *teller) refused() string {
 	s := "It was refused at once"
 	if t.r.CallID != "" && t.waited() >= hardly {
-		s = fmt.Sprintf("It was refused after %s of waiting", words(t.waited()))
+		s = fmt.Sprintf("It was refused after %s of waiting", scheduler.Words(t.waited()))
 	}
 	s += ": " + t.bound()
 	if t.e.Message != "" {
 		s += fmt.Sprintf(" The client was told: “%s”", t.e.Message)
 	}
 	if t.e.RetryAfter > 0 {
-		s += fmt.Sprintf(" It may come back after %s.", words(time.Duration(t.e.RetryAfter*float64(time.Second))))
+		s += fmt.Sprintf(" It may come back after %s.", scheduler.Words(time.Duration(t.e.RetryAfter*float64(time.Second))))
 	}
 	return s
 }
@@ -192,11 +192,11 @@ func (t *teller) open() string {
 		return "How it ended is not known yet."
 	case n.Position == 0:
 		last := t.q.Attempts[len(t.q.Attempts)-1]
-		return fmt.Sprintf("It waited %s and runs on %s since %s.", words(t.waited()), last.Backend, words(t.now.Sub(last.At)))
+		return fmt.Sprintf("It waited %s and runs on %s since %s.", scheduler.Words(t.waited()), last.Backend, scheduler.Words(t.now.Sub(last.At)))
 	}
-	s := fmt.Sprintf("It still waits, since %s, and is number %d now", words(t.waited()), n.Position)
+	s := fmt.Sprintf("It still waits, since %s, and is number %d now", scheduler.Words(t.waited()), n.Position)
 	if n.ETAMS > 0 {
-		s += fmt.Sprintf("; it takes about %s more", words(ms(n.ETAMS)))
+		s += fmt.Sprintf("; it takes about %s more", scheduler.Words(ms(n.ETAMS)))
 	}
 	if reason := obstacle(n.Blocked); reason != "" {
 		s += ". What it waits for at the moment: " + reason
