@@ -36,6 +36,9 @@ func (b *Buckets) Take(ctx context.Context, d *policy.Decision, need Need) (Allo
 	}
 	dr := policy.Draw(d.Buckets, need.drawn())
 	store, result := b.acquire(ctx, dr.Charges)
+	if store == b.fallback {
+		b.fallback.used.Inc()
+	}
 	allow := allowance(dr, result.Levels)
 	if !result.Granted {
 		return allow, b.refusal(&refused{

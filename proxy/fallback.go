@@ -45,9 +45,9 @@ func newFallback(cfg LimiterConfig) (*fallback, error) {
 }
 
 // acquire decides by this process' part. What fits into a whole bucket is not
-// refused for ever because the part is smaller: its cost becomes all of that.
+// refused for ever because the part is smaller: its cost becomes all of that. What
+// is told of the limit is the whole one, as a refusal names it.
 func (f *fallback) acquire(ctx context.Context, charges []limit.Charge) limit.Result {
-	f.used.Inc()
 	parts := f.parts(charges)
 	for i := range charges {
 		if c := &charges[i]; c.Cost <= c.Limit.Room() {
@@ -58,6 +58,9 @@ func (f *fallback) acquire(ctx context.Context, charges []limit.Charge) limit.Re
 	r, err := f.Acquire(ctx, parts)
 	if err != nil { // memory does not fail
 		return limit.Result{Granted: true, Levels: make([]limit.Level, len(charges))}
+	}
+	for i := range r.Levels {
+		r.Levels[i].Limit = charges[i].Limit.Room()
 	}
 	return r
 }

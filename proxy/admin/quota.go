@@ -96,6 +96,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, v any, err error
 	switch {
 	case errors.Is(err, quota.ErrInvalid):
 		http.Error(w, err.Error(), http.StatusBadRequest)
+	case errors.Is(err, quota.ErrNone):
+		http.Error(w, err.Error(), http.StatusNotFound)
 	case err != nil:
 		s.cfg.Logger.ErrorContext(r.Context(), "the quotas' store failed", slog.Any("error", err))
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)

@@ -26,7 +26,7 @@ import (
 // credentials and the query, and several without a master_name are a cluster.
 // Sentinels have credentials of their own: sentinel_username and
 // sentinel_password. A user of Redis' ACL needs ~fairlane:* ~rate_limit:* and
-// +eval +evalsha +time +get +set +del +mget +scan +pttl +ping.
+// +eval +evalsha +time +get +set +del +mget +exists +scan +pttl +ping.
 type Address struct {
 	URL string
 	CAs *x509.CertPool // of rediss://; nil: the system's

@@ -38,9 +38,6 @@ func (c RedisConfig) withDefaults() RedisConfig {
 	return c
 }
 
-// errAway is a server that is left alone until the next probe.
-var errAway = errors.New("redis is away")
-
 // Redis is a [Store] that processes share. While its server does not answer, it
 // says so at once: only probes wait for it. Without Start there are none.
 type Redis struct {
@@ -50,7 +47,7 @@ type Redis struct {
 	cluster bool
 	denied  *denials
 
-	away        atomic.Bool
+	away        atomic.Pointer[error] // why the server is left alone until a probe finds it well; nil: it is not
 	start, stop sync.Once
 	quit, done  chan struct{}
 }
@@ -68,8 +65,8 @@ func NewRedis(cfg RedisConfig, db redis.UniversalClient) *Redis {
 // Acquire takes all or nothing, in one round trip: in a cluster in one for each
 // slot, which is one unless a limit is shared by several callers.
 func (r *Redis) Acquire(ctx context.Context, charges []Charge) (Result, error) {
-	if r.away.Load() {
-		return Result{}, errAway
+	if away := r.away.Load(); away != nil {
+		return Result{}, *away
 	}
 	if res, ok := r.denied.look(charges); ok {
 		return res, nil
@@ -161,14 +158,14 @@ const keep = 1000
 
 // run asks the server, and notes whether it answers.
 func (r *Redis) run(ctx context.Context, way string, c *call) ([]int64, error) {
-	if r.away.Load() {
-		return nil, errAway
+	if away := r.away.Load(); away != nil {
+		return nil, *away
 	}
 	answer, err := r.ask(ctx, way, c)
 	if err == nil || ctx.Err() != nil { // the client left: that says nothing of the server
 		return answer, err
 	}
-	if r.away.CompareAndSwap(false, true) {
+	if r.away.CompareAndSwap(nil, &err) {
 		r.cfg.Changed(err)
 	}
 	return nil, err
@@ -219,10 +216,17 @@ func (r *Redis) probe() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*r.cfg.Wait)
 	defer cancel()
 	_, err := r.ask(ctx, settle, &c)
-	if was := r.away.Swap(err != nil); was != (err != nil) {
+	var away *error
+	if err != nil {
+		away = &err
+	}
+	if was := r.away.Swap(away); (was != nil) != (err != nil) {
 		r.cfg.Changed(err)
 	}
 }
+
+// Away reports whether the server does not answer, and is left alone.
+func (r *Redis) Away() bool { return r.away.Load() != nil }
 
 // Stop ends the probes and waits for them. It may be called more than once, and
 // without Start, which then does nothing any more.

@@ -277,7 +277,7 @@ func TestAClientThatLeavesSaysNothingOfTheServer(t *testing.T) {
 	if _, err := r.Acquire(ctx, []Charge{on(of(5, time.Minute), 1)}); err == nil {
 		t.Error("granted to nobody")
 	}
-	if r.away.Load() {
+	if r.Away() {
 		t.Error("the server counts as away")
 	}
 }

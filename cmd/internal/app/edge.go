@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync/atomic"
 
 	"fairlane/cmd/internal/config"
@@ -27,6 +28,16 @@ type edge struct {
 	decider    decider
 	limits     *limits
 	refusals   *refusals.Watch
+}
+
+// Identify implements proxy.Identifier. What is set for somebody new is looked up
+// while the rest of their request is read.
+func (e *edge) Identify(r *http.Request) (*identity.Identity, *scheduler.Problem) {
+	id, p := e.identifier.Identify(r)
+	if p == nil {
+		e.decider.quotas.Meet(id)
+	}
+	return id, p
 }
 
 // decider decides by the policy and the quotas of now.
@@ -94,7 +105,7 @@ func (a *App) startEdge(ctx context.Context) error {
 		return err
 	}
 	e.server, err = proxy.New(cfg, proxy.Deps{
-		Identifier: e.identifier, Decider: &e.decider, Limiter: e.limits.limiter, Queue: e.desk, Passer: passer{a.fleet},
+		Identifier: e, Decider: &e.decider, Limiter: e.limits.limiter, Queue: e.desk, Passer: passer{a.fleet},
 		Lister:   a.broker.Bus().Lister,
 		Receipts: a.keeper(), Refusals: e.refusals, Catalog: a.catalog.current, Ready: a.ready, CacheKey: cacheKey, Metrics: a.reg, Logger: a.log,
 	})

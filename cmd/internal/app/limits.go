@@ -24,7 +24,7 @@ type limits struct {
 
 // startLimits keeps buckets and quotas where the configuration says.
 func (a *App) startLimits(ctx context.Context, d *decider) (*limits, error) {
-	store, source, err := a.startStores(ctx)
+	store, cfg, err := a.startStores(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -33,10 +33,11 @@ func (a *App) startLimits(ctx context.Context, d *decider) (*limits, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.quotas, err = quota.NewBook(quota.Config{Source: source, Metrics: a.reg, Logger: a.log}); err != nil {
+	cfg.Metrics, cfg.Logger = a.reg, a.log
+	if d.quotas, err = quota.NewBook(cfg); err != nil {
 		return nil, err
 	}
-	d.quotas.Start(ctx)
+	d.quotas.Start()
 	a.onStop(d.quotas.Stop)
 	journal, err := a.broker.Journal(ctx, audited, a.cfg.History.Audit)
 	if err != nil {
@@ -47,30 +48,30 @@ func (a *App) startLimits(ctx context.Context, d *decider) (*limits, error) {
 }
 
 // startStores opens Redis, or what stands in for it: memory and the queue's store.
-func (a *App) startStores(ctx context.Context) (limit.Store, quota.Source, error) {
+func (a *App) startStores(ctx context.Context) (limit.Store, quota.Config, error) {
 	if a.cfg.Redis.URL != "" {
 		return a.startRedis()
 	}
 	bucket, err := a.broker.Bucket(ctx, "FL_QUOTAS")
 	if err != nil {
-		return nil, nil, err
+		return nil, quota.Config{}, err
 	}
 	a.onStop(bucket.Close)
 	store := limit.NewMemory(limit.MemoryConfig{})
 	store.Start()
 	a.onStop(store.Stop)
-	return store, quota.KV{Bucket: bucket}, nil
+	return store, quota.Config{Source: quota.KV{Bucket: bucket}}, nil
 }
 
-func (a *App) startRedis() (limit.Store, quota.Source, error) {
+func (a *App) startRedis() (limit.Store, quota.Config, error) {
 	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlane_redis_up", Help: "1 while Redis answers, else 0."})
 	if err := a.reg.Register(up); err != nil {
-		return nil, nil, fmt.Errorf("metrics: %w", err)
+		return nil, quota.Config{}, fmt.Errorf("metrics: %w", err)
 	}
 	up.Set(1)
 	db, err := DialRedis(a.cfg.Redis)
 	if err != nil {
-		return nil, nil, err
+		return nil, quota.Config{}, err
 	}
 	a.onStop(func() { _ = db.Close() }) // nothing is left to be done about it
 	store := limit.NewRedis(limit.RedisConfig{Changed: func(err error) {
@@ -81,7 +82,7 @@ func (a *App) startRedis() (limit.Store, quota.Source, error) {
 	}}, db)
 	store.Start()
 	a.onStop(store.Stop)
-	return store, quota.Redis{DB: db}, nil
+	return store, quota.Config{Source: quota.Redis{DB: db}, Away: store.Away}, nil
 }
 
 // DialRedis connects to the configured Redis.

@@ -18,12 +18,13 @@ type Applied struct {
 	Requests, Size string // their names
 }
 
-// Apply puts the caller's overrides into a decision.
+// Apply puts the caller's overrides into a decision. Of somebody new it waits until
+// they are read, but not for long.
 func (b *Book) Apply(id *identity.Identity, d *policy.Decision) Applied {
 	if id.Nobody {
 		return Applied{}
 	}
-	b.callers.note(id)
+	b.await(b.meet(id))
 	return b.apply(id, d)
 }
 
@@ -61,7 +62,7 @@ func pick(all map[Name]*override, id *identity.Identity) *override {
 
 func pickUser(all map[Name]*override, id *identity.Identity, size string) *override {
 	for _, user := range [...]string{id.ID, id.Email, strings.TrimPrefix(id.UserKey, "user:")} {
-		if o := good(all[Name{Kind: User, ID: user, Size: size}]); o != nil {
+		if o := good(all[person(user, size)]); o != nil {
 			return o
 		}
 	}
@@ -104,7 +105,7 @@ func rate(limits []limit.Limit) float64 {
 // replace gives a bucket of the decision other limits, or makes it one.
 func replace(d *policy.Decision, kind policy.BucketKind, owner string, o *override) bool {
 	i := slices.IndexFunc(d.Buckets, func(b policy.Bucket) bool { return b.Kind == kind })
-	waits := d.Size != "" // somebody waits for the answer
+	waits := d.Size != "" && d.Task == "" // somebody waits for the answer
 	switch {
 	case i < 0:
 		d.Buckets = append(d.Buckets, policy.Bucket{Kind: kind, Scope: scope + " " + d.Task + " " + sizeOf(kind, d), Owner: owner, Limits: o.limits, Text: o.said})

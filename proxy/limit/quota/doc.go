@@ -15,10 +15,23 @@
 //
 // A [Source]: keys of exactly these names in Redis ([Redis]), so that redis-cli
 // sets them, or the store of the queue ([KV]). A [Book] keeps what it has read of
-// them in memory. Every 500 ms it reads anew what concerns the callers of the last
-// minute and what it knows already; every 30 s, and at its start, all. A decision
-// only looks into the book and waits for nobody. What can't be read changes
-// nothing: the last good limits hold, also while the source is away.
+// them in memory. A name is exact, but for an email, which is in lower case.
+//
+// Whoever is new to this process, or has not come for a minute, is asked for as soon
+// as it is known who they are, while the rest of their request is read; a decision
+// waits for that, for 100 ms at most, and so has what is set from the first request
+// on. Of the callers of the last minute, and of what is set for anybody, a tick reads
+// all anew every 500 ms, and their decisions wait for nobody. So what is written holds
+// within a second in every process, without a word between them and without anything
+// that a plain Redis does not have.
+//
+// At the start, and 30 s after it was through, a process walks through all names, in
+// small steps. That is no part of the promise, and may fail: it finds what can't be
+// read before its caller comes, and names under which nobody is looked for.
+//
+// What can't be read changes nothing: the last good limits hold, also while the source
+// is away, or that node of a cluster. Then nobody waits for it, until a tick finds it
+// well again and reads what is set for all who came meanwhile.
 //
 // # What they replace
 //

@@ -29,7 +29,7 @@ func TestAnOverrideFollowsNoLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.refresh(t.Context())
+	b.walk(&walks{})
 	for _, load := range []int{-10, 0, 10} {
 		alice := &identity.Identity{UserKey: "user:alice", ID: "alice"}
 		d, _ := rules.Decide(alice, &policy.Query{Endpoint: openai.Chat, Sequences: 1, MaxTokens: 1, Load: load})

@@ -25,33 +25,48 @@ type kept struct {
 	Until  time.Time `json:"until,omitzero"`
 }
 
-// Read gives all that there are.
-func (k KV) Read(ctx context.Context, _ []string) (map[string]string, error) {
-	all, err := k.List(ctx)
-	if err != nil {
-		return nil, err
+// open reads a value; not ok: there is none that has not expired.
+func open(b []byte, now time.Time) (v kept, ok bool) {
+	if len(b) == 0 {
+		return kept{}, false
 	}
-	texts := make(map[string]string, len(all))
-	for name, v := range all {
-		texts[name] = v.Text
+	if err := json.Unmarshal(b, &v); err != nil {
+		v.Limits = string(b) // somebody wrote it by hand
 	}
-	return texts, nil
+	return v, v.Until.IsZero() || v.Until.After(now)
 }
 
-// List gives those that have not expired.
-func (k KV) List(context.Context) (map[string]Value, error) {
+// Read looks names up.
+func (k KV) Read(_ context.Context, names []string) (map[string]Found, error) {
 	all, now := k.Bucket.All(), time.Now()
-	out := make(map[string]Value, len(all))
-	for name, b := range all {
-		var v kept
-		if err := json.Unmarshal(b, &v); err != nil {
-			v.Limits = string(b) // somebody wrote it by hand
-		}
-		if strings.HasPrefix(name, Prefix) && (v.Until.IsZero() || v.Until.After(now)) {
-			out[name] = Value{Text: v.Limits, Until: v.Until}
+	out := make(map[string]Found, len(names))
+	for _, name := range names {
+		v, set := open(all[name], now)
+		out[name] = Found{v.Limits, set}
+	}
+	return out, nil
+}
+
+// Ends says when names end.
+func (k KV) Ends(_ context.Context, names []string) (map[string]time.Time, error) {
+	all, now, out := k.Bucket.All(), time.Now(), map[string]time.Time{}
+	for _, name := range names {
+		if v, set := open(all[name], now); set && !v.Until.IsZero() {
+			out[name] = v.Until
 		}
 	}
 	return out, nil
+}
+
+// Names visits all at once.
+func (k KV) Names(_ context.Context, visit func(names []string) error) error {
+	var names []string
+	for name := range k.Bucket.All() {
+		if strings.HasPrefix(name, Prefix) {
+			names = append(names, name)
+		}
+	}
+	return visit(names)
 }
 
 // Write sets or deletes one.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"fairlane/proxy/policy"
 )
@@ -14,6 +15,9 @@ const Prefix = "rate_limit:"
 
 // ErrInvalid is the asker's mistake; what is wrong stands before it.
 var ErrInvalid = errors.New("not changed")
+
+// ErrNone is of an override that is to be deleted, and is not there.
+var ErrNone = errors.New("there is no such quota")
 
 // The kinds of those whom an override is about.
 const (
@@ -41,18 +45,40 @@ func (n Name) String() string {
 
 func sizes() []string { return []string{policy.SizeLight, policy.SizeMedium, policy.SizeHeavy} }
 
+// person is the name of somebody's override. Emails have no case.
+func person(id, size string) Name {
+	if strings.Contains(id, "@") {
+		id = strings.ToLower(id)
+	}
+	return Name{Kind: User, ID: id, Size: size}
+}
+
 // ParseName reads a name, with or without the prefix: user:alice,
-// rate_limit:user:alice:heavy. An id may hold colons.
+// rate_limit:user:alice:heavy. An id may hold colons; an email is made lower case.
 func ParseName(s string) (Name, error) {
 	kind, id, ok := strings.Cut(strings.TrimPrefix(s, Prefix), ":")
 	if !ok || id == "" || !slices.Contains([]string{User, Key, Group, Role}, kind) {
-		return Name{}, fmt.Errorf("%q: expected user:<id or email>, key:<id>, group:<name> or role:<name>: %w", s, ErrInvalid)
+		return Name{}, fmt.Errorf("%q: expected user:<id or email>, key:<id>, group:<name> or role:<name>, and after a user's id may follow %s: %w",
+			s, ":light, :medium or :heavy", ErrInvalid)
 	}
 	n := Name{Kind: kind, ID: id}
 	if kind == User {
+		n = person(id, "")
 		if i := strings.LastIndexByte(id, ':'); i > 0 && slices.Contains(sizes(), id[i+1:]) {
-			n.ID, n.Size = id[:i], id[i+1:]
+			n = person(id[:i], id[i+1:])
 		}
 	}
+	if strings.TrimSpace(n.ID) != n.ID || strings.ContainsFunc(n.ID, unicode.IsControl) {
+		return Name{}, fmt.Errorf("%q: nobody's id begins or ends with a space, or has a line break in it: %w", s, ErrInvalid)
+	}
 	return n, nil
+}
+
+// sought is the name of a key if it is the one by which its override is looked for.
+func sought(key string) (Name, error) {
+	n, err := ParseName(key)
+	if err == nil && n.String() != key {
+		return Name{}, fmt.Errorf("nobody is looked for under this name: write %s", n)
+	}
+	return n, err
 }

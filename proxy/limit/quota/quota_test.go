@@ -57,10 +57,13 @@ func (b *bucket) Delete(_ context.Context, name string) error {
 // source is one that can fail, and that notes what it is asked.
 type source struct {
 	Source
-	mu    sync.Mutex
-	err   error
-	asked []string
-	lists int
+	mu       sync.Mutex
+	err      error
+	asked    []string
+	reads    int
+	walks    int
+	unlisted bool          // it can't be walked through
+	holds    chan struct{} // if not nil, whoever reads waits for it
 }
 
 func (s *source) fail(err error) {
@@ -69,24 +72,36 @@ func (s *source) fail(err error) {
 	s.err = err
 }
 
-func (s *source) Read(ctx context.Context, names []string) (map[string]string, error) {
+func (s *source) Read(ctx context.Context, names []string) (map[string]Found, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.asked = names
-	if s.err != nil {
-		return nil, s.err
+	s.asked, s.reads = names, s.reads+1
+	err, holds := s.err, s.holds
+	s.mu.Unlock()
+	if holds != nil {
+		select {
+		case <-holds:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	return s.Source.Read(ctx, names)
 }
 
-func (s *source) List(ctx context.Context) (map[string]Value, error) {
+func (s *source) Names(ctx context.Context, visit func([]string) error) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lists++
-	if s.err != nil {
-		return nil, s.err
+	s.walks++
+	err := s.err
+	if s.unlisted {
+		err = errors.New("it takes too long")
 	}
-	return s.Source.List(ctx)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.Source.Names(ctx, visit)
 }
 
 func newBook(t *testing.T, s Source, log *bytes.Buffer) *Book {
@@ -110,7 +125,7 @@ func with(t *testing.T, all map[string]string) *Book {
 		k.all[Prefix+name] = []byte(text) // as somebody writes it by hand
 	}
 	b := newBook(t, KV{Bucket: k}, nil)
-	b.refresh(t.Context())
+	b.walk(&walks{})
 	return b
 }
 
@@ -135,6 +150,10 @@ func TestNames(t *testing.T) {
 		"group:cn=a,dc=b:heavy":         {Group, "cn=a,dc=b:heavy", ""},
 		"key:ci":                        {Key, "ci", ""},
 		"rate_limit:role:vip":           {Role, "vip", ""},
+		"user:Carol@Example.com":        {User, "carol@example.com", ""},
+		"user:Carol@Example.com:light":  {User, "carol@example.com", "light"},
+		"user:Carol":                    {User, "Carol", ""},
+		"group:A@B":                     {Group, "A@B", ""},
 	} {
 		got, err := ParseName(text)
 		if err != nil || got != want {
@@ -144,7 +163,9 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s: %s is read as %+v", text, got, again)
 		}
 	}
-	for _, text := range []string{"", "alice", "user:", "ip:1.2.3.4", ":x", "rate_limit:"} {
+	for _, text := range []string{
+		"", "alice", "user:", "ip:1.2.3.4", ":x", "rate_limit:", "user:alice ", "user: alice", "user:alice :heavy", "group:a\nb", "user:alice\t",
+	} {
 		if _, err := ParseName(text); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%q: %v", text, err)
 		}
@@ -229,8 +250,8 @@ func TestBookFollows(t *testing.T) {
 		src := &source{Source: kv}
 		log := &bytes.Buffer{}
 		b := newBook(t, src, log)
-		b.Start(t.Context())
-		b.Start(t.Context())
+		b.Start()
+		b.Start()
 		defer b.Stop()
 		alice := &identity.Identity{ID: "alice", UserKey: "user:alice"}
 		holds := func(want string) {
@@ -281,18 +302,18 @@ func TestBookFollows(t *testing.T) {
 		holds("8/minute")
 		set("", 0)
 		holds("")
-		if n := strings.Count(log.String(), "the quotas can't be read"); n != 1 {
+		if n := strings.Count(log.String(), "the quotas can't be read"); n != 0 { // it was away for two ticks
 			t.Errorf("it is said %d times that the source is away", n)
 		}
 		src.mu.Lock()
-		lists := src.lists
+		walks := src.walks
 		src.mu.Unlock()
 		<-time.After(time.Minute)
 		synctest.Wait()
 		src.mu.Lock()
 		defer src.mu.Unlock()
-		if src.lists < lists+1 || src.lists > lists+3 {
-			t.Errorf("everything was read %d times in a minute", src.lists-lists)
+		if src.walks < walks+1 || src.walks > walks+3 {
+			t.Errorf("everything was read %d times in a minute", src.walks-walks)
 		}
 	})
 }
@@ -303,29 +324,15 @@ func TestBookAsksForWhoCame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := &source{Source: KV{Bucket: &bucket{all: map[string][]byte{}}}}
 		b := newBook(t, src, nil)
-		b.refresh(t.Context())
 		b.Apply(&identity.Identity{ID: "a", Email: "a@example.com", UserKey: "user:a@example.com", KeyID: "ui", Groups: []string{"g"}, Roles: []string{"r"}}, &policy.Decision{})
-		b.refresh(t.Context())
+		b.tick(&ticks{})
 		if len(src.asked) != 2*4+3 {
 			t.Errorf("asked for %q", src.asked)
 		}
 		<-time.After(2 * time.Minute)
-		b.refresh(t.Context()) // of everything
-		b.refresh(t.Context())
+		b.tick(&ticks{})
 		if len(src.asked) != 0 {
 			t.Errorf("asked for %q", src.asked)
-		}
-		b.callers.most = 2000
-		for i := range 3000 {
-			b.Apply(&identity.Identity{ID: strconv.Itoa(i), UserKey: "user:" + strconv.Itoa(i)}, &policy.Decision{})
-		}
-		if n := len(b.callers.all); n > 2000 {
-			t.Errorf("%d callers are remembered", n)
-		}
-		src.asked = nil
-		b.refresh(t.Context())
-		if src.asked != nil {
-			t.Error("that many names are not asked for one by one")
 		}
 	})
 }
@@ -338,7 +345,8 @@ func TestRedisIsASource(t *testing.T) {
 			db := redis.NewClient(&redis.Options{Addr: addr})
 			t.Cleanup(func() { _ = db.Close() })
 			r, ctx := Redis{DB: db}, t.Context()
-			if got, err := r.List(ctx); err != nil || len(got) != 0 {
+			service := &Service{Book: newBook(t, r, nil), Logger: slog.New(slog.DiscardHandler)}
+			if got, err := service.List(ctx); err != nil || len(got) != 0 {
 				t.Errorf("%v, %v", got, err)
 			}
 			db.Set(ctx, "rate_limit:user:alice", "2/minute", 0)
@@ -350,15 +358,26 @@ func TestRedisIsASource(t *testing.T) {
 			if err := r.Write(ctx, "rate_limit:user:bob", Value{Text: "9/minute", Until: time.Now().Add(time.Hour)}); err != nil {
 				t.Fatal(err)
 			}
-			all, err := r.List(ctx)
-			if err != nil || len(all) != 1202 || all["rate_limit:user:alice"] != (Value{Text: "2/minute"}) {
-				t.Errorf("%d of them, %v", len(all), err)
+			all, err := service.List(ctx)
+			if err != nil || len(all) != 1203 {
+				t.Fatalf("%d of them, %v", len(all), err)
 			}
-			if left := time.Until(all["rate_limit:user:bob"].Until); left < 50*time.Minute || left > time.Hour {
+			by := map[string]Override{}
+			for _, o := range all {
+				by[o.Name] = o
+			}
+			if got := by["user:alice"]; got != (Override{Name: "user:alice", Limits: "2/minute"}) {
+				t.Errorf("%+v", got)
+			}
+			if left := time.Until(by["user:bob"].Until); left < 50*time.Minute || left > time.Hour {
 				t.Errorf("%v are left", left)
 			}
-			some, err := r.Read(ctx, []string{"rate_limit:user:alice", "rate_limit:user:nobody"})
-			if diff := cmp.Diff(map[string]string{"rate_limit:user:alice": "2/minute"}, some); diff != "" || err != nil {
+			if got := by["user:hash"]; got.Limits != noText || got.Error == "" {
+				t.Errorf("%+v", got)
+			}
+			some, err := r.Read(ctx, []string{"rate_limit:user:alice", "rate_limit:user:nobody", "rate_limit:user:hash"})
+			want := map[string]Found{"rate_limit:user:alice": {"2/minute", true}, "rate_limit:user:nobody": {}, "rate_limit:user:hash": {noText, true}}
+			if diff := cmp.Diff(want, some); diff != "" || err != nil {
 				t.Error(diff, err)
 			}
 			if err := r.Write(ctx, "rate_limit:user:alice", Value{}); err != nil || db.Exists(ctx, "rate_limit:user:alice").Val() != 0 {
@@ -373,7 +392,7 @@ func BenchmarkApply(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	book.refresh(b.Context())
+	book.walk(&walks{})
 	id := &identity.Identity{ID: "alice", Email: "alice@example.com", UserKey: "user:alice@example.com", KeyID: "ui", Groups: []string{"a", "b"}, Roles: []string{"user"}}
 	d := &policy.Decision{Size: "light"}
 	b.ReportAllocs()

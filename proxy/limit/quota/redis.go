@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,104 +18,155 @@ type Redis struct{ DB redis.UniversalClient }
 const (
 	atOnce  = 500  // names in one command
 	scanned = 1000 // keys that one step of a scan looks at
+	tries   = 5    // of a step
+	between = 500 * time.Millisecond
 )
 
+// noText stands for what is no text, and can't be read.
+const noText = "(a key that holds no string)"
+
 // Read asks for names, many at once.
-func (r Redis) Read(ctx context.Context, names []string) (map[string]string, error) {
-	out := map[string]string{}
+func (r Redis) Read(ctx context.Context, names []string) (map[string]Found, error) {
 	if len(names) == 0 {
-		return out, r.DB.Ping(ctx).Err()
+		return nil, r.DB.Ping(ctx).Err()
 	}
+	out := make(map[string]Found, len(names))
 	if _, cluster := r.DB.(*redis.ClusterClient); cluster {
-		return r.readEach(ctx, names)
+		return out, r.readEach(ctx, names, out)
 	}
 	for len(names) > 0 {
 		some := names[:min(atOnce, len(names))]
 		names = names[len(some):]
-		values, err := r.DB.MGet(ctx, some...).Result()
-		if err != nil {
-			return nil, fmt.Errorf("redis: %w", err)
-		}
-		for i, v := range values {
-			if text, ok := v.(string); ok {
-				out[some[i]] = text
-			}
+		if err := r.readMany(ctx, some, out); err != nil {
+			return out, err
 		}
 	}
 	return out, nil
 }
 
-// readEach reads names that lie in many slots.
-func (r Redis) readEach(ctx context.Context, names []string) (map[string]string, error) {
+// readMany reads names in one command. What is no string it takes for nothing, and
+// so it is counted what there is; that is one round trip all the same.
+func (r Redis) readMany(ctx context.Context, names []string, out map[string]Found) error {
+	pipe := r.DB.Pipeline()
+	got, there := pipe.MGet(ctx, names...), pipe.Exists(ctx, names...)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	found := make(map[string]Found, len(names))
+	n := int64(0)
+	for i, v := range got.Val() {
+		text, set := v.(string)
+		found[names[i]] = Found{text, set}
+		if set {
+			n++
+		}
+	}
+	if there.Val() != n {
+		return r.readEach(ctx, names, out)
+	}
+	maps.Copy(out, found)
+	return nil
+}
+
+// readEach reads names one by one, together: they may lie in many slots, and one may
+// be no string. What fails for one says nothing of the others.
+func (r Redis) readEach(ctx context.Context, names []string, out map[string]Found) error {
 	pipe := r.DB.Pipeline()
 	asked := make([]*redis.StringCmd, len(names))
 	for i, name := range names {
 		asked[i] = pipe.Get(ctx, name)
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return nil, fmt.Errorf("redis: %w", err)
-	}
-	out := map[string]string{}
+	_, _ = pipe.Exec(ctx) // its error is that of one of them
+	var failed error
 	for i, a := range asked {
-		if text, err := a.Result(); err == nil {
-			out[names[i]] = text
+		switch text, err := a.Result(); {
+		case err == nil:
+			out[names[i]] = Found{text, true}
+		case errors.Is(err, redis.Nil):
+			out[names[i]] = Found{}
+		case strings.HasPrefix(err.Error(), "WRONGTYPE"):
+			out[names[i]] = Found{noText, true}
+		default:
+			failed = fmt.Errorf("redis: %w", err)
 		}
 	}
-	return out, nil
+	return failed
 }
 
-// List walks through all keys: in a cluster those of every master.
-func (r Redis) List(ctx context.Context) (map[string]Value, error) {
-	names, err := r.names(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("redis: %w", err)
-	}
-	texts, err := r.Read(ctx, names)
-	if err != nil || len(texts) == 0 {
-		return nil, err
-	}
-	pipe := r.DB.Pipeline()
-	left := make(map[string]*redis.DurationCmd, len(texts))
-	for name := range texts {
-		left[name] = pipe.PTTL(ctx, name)
-	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("redis: %w", err)
-	}
-	out := make(map[string]Value, len(texts))
-	for name, text := range texts {
-		v := Value{Text: text}
-		if d := left[name].Val(); d > 0 {
-			v.Until = time.Now().Add(d)
+// Ends says when names end.
+func (r Redis) Ends(ctx context.Context, names []string) (map[string]time.Time, error) {
+	out := map[string]time.Time{}
+	for len(names) > 0 {
+		some := names[:min(atOnce, len(names))]
+		names = names[len(some):]
+		pipe := r.DB.Pipeline()
+		left := make([]*redis.DurationCmd, len(some))
+		for i, name := range some {
+			left[i] = pipe.PTTL(ctx, name)
 		}
-		out[name] = v
-	}
-	return out, nil
-}
-
-func (r Redis) names(ctx context.Context) ([]string, error) {
-	var mu sync.Mutex
-	var names []string
-	walk := func(ctx context.Context, db redis.Cmdable) error {
-		for cursor := uint64(0); ; {
-			some, next, err := db.Scan(ctx, cursor, Prefix+"*", scanned).Result()
-			if err != nil {
-				return err
+		if _, err := pipe.Exec(ctx); err != nil {
+			return nil, fmt.Errorf("redis: %w", err)
+		}
+		for i, name := range some {
+			if d := left[i].Val(); d > 0 {
+				out[name] = time.Now().Add(d)
 			}
-			mu.Lock()
-			names = append(names, some...)
-			mu.Unlock()
-			if cursor = next; cursor == 0 {
+		}
+	}
+	return out, nil
+}
+
+// Names walks through all keys: in a cluster those of every master.
+func (r Redis) Names(ctx context.Context, visit func(names []string) error) error {
+	c, cluster := r.DB.(*redis.ClusterClient)
+	if !cluster {
+		return r.walk(ctx, r.DB, visit)
+	}
+	var one sync.Mutex // visits at a time
+	return c.ForEachMaster(ctx, func(ctx context.Context, db *redis.Client) error {
+		return r.walk(ctx, db, func(names []string) error {
+			one.Lock()
+			defer one.Unlock()
+			return visit(names)
+		})
+	})
+}
+
+// walk goes on where it was if a step fails in between: in a large Redis it takes
+// long, and would else never reach the end of one that is sometimes slow.
+func (r Redis) walk(ctx context.Context, db redis.Cmdable, visit func(names []string) error) error {
+	for cursor, failed := uint64(0), 0; ; {
+		step, cancel := context.WithTimeout(ctx, patience)
+		names, next, err := db.Scan(step, cursor, Prefix+"*", scanned).Result()
+		cancel()
+		if err == nil {
+			err = visit(names)
+		}
+		if err == nil {
+			if cursor, failed = next, 0; cursor == 0 {
 				return nil
 			}
+			continue
+		}
+		if failed++; cursor == 0 || failed == tries {
+			return fmt.Errorf("redis: %w", err)
+		}
+		if err := rest(ctx, between); err != nil {
+			return err
 		}
 	}
-	if c, cluster := r.DB.(*redis.ClusterClient); cluster {
-		err := c.ForEachMaster(ctx, func(ctx context.Context, db *redis.Client) error { return walk(ctx, db) })
-		return names, err
+}
+
+// rest waits, unless the context ends before.
+func rest(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
 	}
-	err := walk(ctx, r.DB)
-	return names, err
 }
 
 // Write sets or deletes one.

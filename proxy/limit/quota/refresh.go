@@ -13,79 +13,129 @@ import (
 )
 
 const (
-	patience  = 2 * time.Second
-	mostNames = 5000 // above that many, reading everything is the cheaper way
+	patience = 2 * time.Second // for one answer, if nobody waits
+	several  = 5000            // names that are read and taken over at once
+	// inARow is how many ticks fail before it is said: by then the limiter, which tries
+	// as often, has said it, if the whole source is away and not only the quotas.
+	inARow = 3
 )
 
-// refresh reads what may have changed.
-func (b *Book) refresh(stays context.Context) {
-	ctx, cancel := context.WithTimeout(stays, patience)
-	defer cancel()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	names := b.namesLocked()
-	texts, err := b.readLocked(ctx, names)
-	if err != nil {
-		if !b.unread && stays.Err() == nil {
-			b.unread = true
-			b.cfg.Logger.WarnContext(ctx, "the quotas can't be read; the last ones hold until they can", slog.Any("error", err))
-		}
+// ticks are what is known of the ticks before.
+type ticks struct {
+	failed int // in a row
+	said   bool
+}
+
+// tick reads what may have changed for those who came lately, and what is known.
+func (b *Book) tick(of *ticks) {
+	wanted := b.wanted()
+	b.mark(map[Name]bool{})
+	defer b.mark(nil)
+	names := make([]string, 0, len(wanted))
+	for name := range wanted {
+		names = append(names, name.String())
+	}
+	err := b.readAll(names)
+	if b.stays.Err() != nil {
 		return
 	}
-	if b.unread {
-		b.unread = false
-		b.cfg.Logger.InfoContext(ctx, "the quotas can be read again")
+	b.away.Store(err != nil)
+	if err == nil {
+		b.asked.Store(&wanted)
 	}
-	b.takeLocked(ctx, texts)
+	b.tell(of, err)
 }
 
-func (b *Book) readLocked(ctx context.Context, names []string) (map[string]string, error) {
-	if len(names) <= mostNames && time.Since(b.listed) < b.cfg.All {
-		return b.cfg.Source.Read(ctx, names)
-	}
-	values, err := b.cfg.Source.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	b.listed = time.Now()
-	texts := make(map[string]string, len(values))
-	for name, v := range values {
-		texts[name] = v.Text
-	}
-	return texts, nil
+// mark begins or ends to note what others than the tick read.
+func (b *Book) mark(newer map[Name]bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.newer = newer
 }
 
-// namesLocked are those of the callers of the last minute, and what is known.
-func (b *Book) namesLocked() []string {
+// readAll reads names and takes over what it has read, part by part, up to the
+// first that fails. Each tick begins elsewhere, as maps do.
+func (b *Book) readAll(names []string) error {
+	for {
+		some := names[:min(several, len(names))]
+		names = names[len(some):]
+		ctx, cancel := context.WithTimeout(b.stays, patience)
+		found, err := b.cfg.Source.Read(ctx, some)
+		b.mu.Lock()
+		b.takeLocked(ctx, found, b.newer)
+		b.mu.Unlock()
+		cancel()
+		if err != nil || len(names) == 0 {
+			return err
+		}
+	}
+}
+
+// tell logs, once, that the source does not answer, and that it does again.
+func (b *Book) tell(of *ticks, err error) {
+	switch {
+	case err == nil:
+		if of.said {
+			b.cfg.Logger.InfoContext(b.stays, "the quotas can be read again")
+		}
+		*of = ticks{}
+	case of.said:
+	default:
+		if of.failed++; of.failed >= inARow && !b.cfg.Away() {
+			of.said = true
+			b.cfg.Logger.WarnContext(b.stays, "the quotas can't be read; the last ones hold until they can", slog.Any("error", err))
+		}
+	}
+}
+
+// wanted are the names of the callers of the last minute, and of what is known.
+func (b *Book) wanted() map[Name]bool {
 	names := map[Name]bool{}
 	for name := range *b.now.Load() {
 		names[name] = true
 	}
-	b.callers.each(time.Now().Unix()-lately, func(id *identity.Identity) {
-		for _, user := range users(id) {
-			names[Name{Kind: User, ID: user}] = true
-			for _, size := range sizes() {
-				names[Name{Kind: User, ID: user, Size: size}] = true
-			}
+	for _, id := range b.callers.since(time.Now().Unix() - lately) {
+		for _, name := range namesOf(id) {
+			names[name] = true
 		}
-		if id.KeyID != "" {
-			names[Name{Kind: Key, ID: id.KeyID}] = true
+	}
+	return names
+}
+
+// unknown are the names of somebody that the ticks do not read yet.
+func (b *Book) unknown(id *identity.Identity) []string {
+	asked := *b.asked.Load()
+	var out []string
+	for _, name := range namesOf(id) {
+		if !asked[name] {
+			out = append(out, name.String())
 		}
-		for _, g := range id.Groups {
-			names[Name{Kind: Group, ID: g}] = true
-		}
-		for _, r := range id.Roles {
-			names[Name{Kind: Role, ID: r}] = true
-		}
-	})
-	out := make([]string, 0, len(names))
-	for name := range names {
-		out = append(out, name.String())
 	}
 	return out
 }
 
-// users are the names by which an override finds a person.
+// namesOf are the names by which an override finds somebody.
+func namesOf(id *identity.Identity) []Name {
+	out := make([]Name, 0, 16)
+	for _, user := range users(id) {
+		out = append(out, person(user, ""))
+		for _, size := range sizes() {
+			out = append(out, person(user, size))
+		}
+	}
+	if id.KeyID != "" {
+		out = append(out, Name{Kind: Key, ID: id.KeyID})
+	}
+	for _, g := range id.Groups {
+		out = append(out, Name{Kind: Group, ID: g})
+	}
+	for _, r := range id.Roles {
+		out = append(out, Name{Kind: Role, ID: r})
+	}
+	return out
+}
+
+// users are what a person is called by.
 func users(id *identity.Identity) []string {
 	out := make([]string, 0, 3)
 	for _, name := range []string{id.ID, id.Email, strings.TrimPrefix(id.UserKey, "user:")} {
@@ -96,30 +146,49 @@ func users(id *identity.Identity) []string {
 	return out
 }
 
-// takeLocked makes what was read the overrides of now.
-func (b *Book) takeLocked(ctx context.Context, texts map[string]string) {
-	old := *b.now.Load()
-	next := make(map[Name]*override, len(texts))
-	for full, text := range texts {
-		name, err := ParseName(full)
-		if err != nil {
-			continue // a key of somebody else
-		}
-		if was := old[name]; was != nil && was.text == text {
-			next[name] = was
-			continue
-		}
-		next[name] = b.read(ctx, name, text, old[name])
-	}
-	if maps.Equal(old, next) {
+// learn takes over what somebody else than the tick has read.
+func (b *Book) learn(ctx context.Context, found map[string]Found) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.takeLocked(ctx, found, nil)
+	if b.newer == nil {
 		return
 	}
-	for name, was := range old {
-		if next[name] == nil {
-			b.cfg.Logger.InfoContext(ctx, "a quota is gone", slog.String("quota", name.String()), slog.String("old", was.said))
+	for full := range found {
+		if name, err := ParseName(full); err == nil {
+			b.newer[name] = true
 		}
 	}
-	b.now.Store(&next)
+}
+
+// takeLocked makes what was read the overrides of now, except some. What was not
+// read stays.
+func (b *Book) takeLocked(ctx context.Context, found map[string]Found, except map[Name]bool) {
+	old := *b.now.Load()
+	var next map[Name]*override // nil: nothing has changed
+	change := func() map[Name]*override {
+		if next == nil {
+			next = maps.Clone(old)
+		}
+		return next
+	}
+	for full, f := range found {
+		name, err := ParseName(full)
+		if err != nil || except[name] {
+			continue
+		}
+		was := old[name]
+		switch {
+		case !f.Set && was != nil:
+			b.cfg.Logger.InfoContext(ctx, "a quota is gone", slog.String("quota", name.String()), slog.String("old", was.said))
+			delete(change(), name)
+		case f.Set && (was == nil || was.text != f.Text):
+			change()[name] = b.read(ctx, name, f.Text, was)
+		}
+	}
+	if next != nil {
+		b.now.Store(&next)
+	}
 }
 
 // read makes an override of a text. Of a bad one nothing is taken but that it is

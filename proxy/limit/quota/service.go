@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -52,17 +53,30 @@ type Change struct {
 
 // List gives all overrides, by name.
 func (s *Service) List(ctx context.Context) ([]Override, error) {
-	values, err := s.Book.cfg.Source.List(ctx)
+	source, now := s.Book.cfg.Source, *s.Book.now.Load()
+	texts := map[string]string{}
+	err := source.Names(ctx, func(names []string) error {
+		found, err := source.Read(ctx, names)
+		for name, f := range found {
+			if f.Set {
+				texts[name] = f.Text
+			}
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	now := *s.Book.now.Load()
-	out := make([]Override, 0, len(values))
-	for full, v := range values {
-		o := Override{Name: strings.TrimPrefix(full, Prefix), Limits: v.Text, Until: v.Until}
-		name, err := ParseName(full)
+	ends, err := source.Ends(ctx, slices.Collect(maps.Keys(texts)))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Override, 0, len(texts))
+	for full, text := range texts {
+		o := Override{Name: strings.TrimPrefix(full, Prefix), Limits: text, Until: ends[full]}
+		name, err := sought(full)
 		if err == nil {
-			_, err = parse(v.Text)
+			_, err = parse(text)
 		}
 		if err != nil {
 			o.Error = err.Error()
@@ -92,9 +106,12 @@ func (s *Service) Set(ctx context.Context, who, full, limits string, lasts time.
 	if lasts < 0 {
 		return fmt.Errorf("a boost lasts a positive time: %w", ErrInvalid)
 	}
-	old, err := s.written(ctx, name)
-	if err != nil {
+	old, set, err := s.written(ctx, name)
+	switch {
+	case err != nil:
 		return err
+	case limits == "" && !set:
+		return fmt.Errorf("%s: %w", strings.TrimPrefix(name.String(), Prefix), ErrNone)
 	}
 	v := Value{Text: limits}
 	if lasts > 0 {
@@ -110,17 +127,20 @@ func (s *Service) Set(ctx context.Context, who, full, limits string, lasts time.
 	if err := s.Book.cfg.Source.Write(ctx, name.String(), v); err != nil {
 		return err
 	}
-	s.Book.learn(ctx, name, limits)
+	s.Book.learn(ctx, map[string]Found{name.String(): {limits, limits != ""}})
 	return nil
 }
 
 // written is what lies in the source now.
-func (s *Service) written(ctx context.Context, name Name) (Value, error) {
-	all, err := s.Book.cfg.Source.List(ctx)
+func (s *Service) written(ctx context.Context, name Name) (v Value, set bool, err error) {
+	names := []string{name.String()}
+	found, err := s.Book.cfg.Source.Read(ctx, names)
 	if err != nil {
-		return Value{}, err
+		return Value{}, false, err
 	}
-	return all[name.String()], nil
+	ends, err := s.Book.cfg.Source.Ends(ctx, names)
+	f := found[names[0]]
+	return Value{Text: f.Text, Until: ends[names[0]]}, f.Set, err
 }
 
 func (s *Service) record(ctx context.Context, c Change) error {
@@ -147,19 +167,4 @@ func (s *Service) Audit(ctx context.Context, n int) ([]Change, error) {
 		out = append(out, c)
 	}
 	return out, nil
-}
-
-// learn takes over a change that this process made.
-func (b *Book) learn(ctx context.Context, name Name, text string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	texts := map[string]string{}
-	for known, o := range *b.now.Load() {
-		texts[known.String()] = o.text
-	}
-	texts[name.String()] = text
-	if text == "" {
-		delete(texts, name.String())
-	}
-	b.takeLocked(ctx, texts)
 }

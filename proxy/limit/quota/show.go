@@ -59,6 +59,9 @@ func (s *Service) Show(ctx context.Context, who string) (InForce, error) {
 	if !known {
 		whom = stranger(kind, id)
 	}
+	if names := s.Book.unknown(whom); len(names) > 0 {
+		s.Book.look(ctx, names) // what is set for somebody who has not come
+	}
 	out := InForce{Who: who, UserKey: whom.UserKey, Name: whom.Name, Roles: whom.Roles, Groups: whom.Groups, Known: known}
 	seen := map[string]bool{}
 	for _, q := range questions() {
@@ -154,12 +157,11 @@ func stranger(kind, id string) *identity.Identity {
 
 // find looks for somebody among those who came lately.
 func (c *callers) find(kind, id string) (*identity.Identity, bool) {
-	var found *identity.Identity
-	c.each(0, func(one *identity.Identity) {
+	for _, one := range c.since(0) {
 		switch {
 		case one.UserKey == kind+":"+id, kind == Key && one.KeyID == id, kind == User && (one.ID == id || one.Email != "" && strings.EqualFold(one.Email, id)):
-			found = one
+			return one, true
 		}
-	})
-	return found, found != nil
+	}
+	return nil, false
 }
