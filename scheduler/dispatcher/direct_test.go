@@ -31,9 +31,14 @@ func direct(t *testing.T, slots, kv int, test func(w *world)) {
 
 // put publishes an entry that arrives at once.
 func (w *world) put(id, user string, input int) *scheduler.Entry {
+	return w.putBound(id, user, input, 0)
+}
+
+// putBound is put of a request with which so many of its user's may run.
+func (w *world) putBound(id, user string, input, most int) *scheduler.Entry {
 	e := &scheduler.Entry{
 		ID: id, Proxy: "p0", Mode: scheduler.ModeSync, Pool: pool, Endpoint: "chat", Class: "normal", User: user, Stream: true,
-		UserWeight: 1, AcceptedAt: time.Now(), Deadline: time.Now().Add(time.Hour), Sequences: 1, InputTokens: input,
+		UserWeight: 1, AcceptedAt: time.Now(), Deadline: time.Now().Add(time.Hour), Sequences: 1, InputTokens: input, MaxRunning: most,
 	}
 	w.ids = append(w.ids, id)
 	seq, _ := w.stream.Publish(w.ctx, e)
@@ -314,8 +319,7 @@ func TestWhoIsOneOfTwoComesBackLater(t *testing.T) {
 func TestAnAttemptThatIsTakenBackGivesNoCredit(t *testing.T) {
 	direct(t, 8, 0, func(w *world) {
 		w.put("first", "a", 10)
-		w.put("next", "a", 10)
-		w.l.turn.Queue.SetMaxRunning("a", 1)
+		w.putBound("next", "a", 10, 1)
 		for _, id := range []string{"b1", "b2", "b3"} {
 			w.put(id, "b", 100)
 		}

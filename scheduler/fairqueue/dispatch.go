@@ -126,7 +126,7 @@ func (q *Queue) take(r *Request, reserve Cost) *Request {
 	q.part(r)
 	q.count(&f.node, -1, 1, -r.Estimate)
 	f.user.running += r.sequences()
-	r.flight = q.launch(&f.node)
+	r.flight = q.launch(r)
 	r.flight.rank, r.flight.counted = rank, counted
 	q.refreshAll(f.user) // before the charge: who leaves need not be moved
 	q.charge(r, bounded(reserve))
@@ -134,17 +134,19 @@ func (q *Queue) take(r *Request, reserve Cost) *Request {
 	return r
 }
 
-// launch remembers the weights that a request below n is charged at.
-func (q *Queue) launch(n *node) *flight {
+// launch remembers the weights that r is charged at.
+func (q *Queue) launch(r *Request) *flight {
 	x := q.free
 	if x == nil {
 		x = &flight{}
 	}
 	q.free = x.next
 	*x = flight{}
-	for i := q.depth - 1; n != nil; n = n.up() {
-		x.weights[i] = n.weight
+	i := q.depth - 1
+	x.weights[i] = r.weight
+	for n := r.flow.up(); n != nil; n = n.up() {
 		i--
+		x.weights[i] = n.weight
 	}
 	return x
 }

@@ -29,8 +29,8 @@
 // heap of the ready ones by (V, activation), a clock vnow, a fluid clock g, and h,
 // which is g without the reserve of whom was served last.
 //
-//	ready       a user: its head's sequences fit under max_running, or it runs
-//	            nothing. An inner node: a child is ready. Others are in no heap.
+//	ready       a user: its head's sequences fit under the head's max_running, or it
+//	            runs nothing. An inner node: a child is ready. Others are in no heap.
 //	come back   on becoming ready, m the smallest V of those that are:
 //	            lift = none ready ? max(vnow, h) : max(vnow, min(h, m + Q))
 //	            floor = lift; V = max(V, lift)
@@ -48,6 +48,8 @@
 //
 // Q is the mean cost of the requests that were settled, at weight 1. All charges
 // of a request are at the weights of its dispatch; a new weight counts from the next.
+// A user weighs what its head does, and is bound by what binds that: rules may say
+// something else of a chore than of a question, and that must not pass to the others.
 //
 // # Why each part
 //

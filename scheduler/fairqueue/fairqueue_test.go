@@ -49,7 +49,9 @@ func TestRaisedLimitBringsNoCredit(t *testing.T) {
 			c.q.Settle(r, 600*Token)
 		}
 	}
-	c.q.SetMaxRunning("hog", 0)
+	for range 400 { // what comes now, and first, may run beside it
+		c.q.Push(&Request{ID: "hog", Priority: -1}, []Step{{"hog", 1}}, User{Key: "hog"})
+	}
 	clear(c.served)
 	for range 400 {
 		r := c.q.Dispatch(take)
@@ -121,7 +123,7 @@ func TestFullWork(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := newPair(t)
 		t.Repeat(map[string]func(*rapid.T){
-			"": p.check, "push": p.push, "progress": p.progress, "settle": p.settle, "requeue": p.requeue, "max": p.maxRunning,
+			"": p.check, "push": p.push, "progress": p.progress, "settle": p.settle, "requeue": p.requeue, "reweigh": p.reweigh,
 			"dispatch": func(t *rapid.T) {
 				may := len(p.m.heads()) > 0
 				r := p.q.Dispatch(func(*Request, bool) Decision { return Decision{Take, Token} })
@@ -304,7 +306,7 @@ func TestUnknownRequestsAreLeftAlone(t *testing.T) {
 		q.Settle(r, Token)
 		q.Requeue(r)
 		q.Remove(r)
-		q.SetMaxRunning("nobody", 3)
+		q.Reweigh(r, 3)
 		q.SetWeight([]string{"a", "b", "c", "d"}, 3)
 		q.SetWeight(nil, 3)
 		q.Import([]Debt{{}, {Path: []string{"a", "b", "c"}, V: 1}, {Path: []string{"a"}, V: -1}})

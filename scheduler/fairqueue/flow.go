@@ -2,11 +2,10 @@ package fairqueue
 
 // user is a person over all leaves of the tree: what runs is counted once.
 type user struct {
-	key        string
-	maxRunning int // 0: no bound
-	running    int // sequences in flight
-	flows      []*flow
-	only       [1]*flow // most have one: no need to look elsewhere for it
+	key     string
+	running int // sequences in flight
+	flows   []*flow
+	only    [1]*flow // most have one: no need to look elsewhere for it
 }
 
 // flow is a user at one leaf of the tree. What waits there is a treap (Seidel and
@@ -20,11 +19,23 @@ type flow struct {
 	head *Request // the first in order
 }
 
-// mayStart reports whether the head's sequences fit under max_running; who runs
+// mayStart reports whether the head's sequences fit under its max_running; who runs
 // nothing may always start one.
 func (f *flow) mayStart() bool {
-	u := f.user
-	return f.head != nil && (u.maxRunning <= 0 || u.running == 0 || u.running+f.head.sequences() <= u.maxRunning)
+	r := f.head
+	if r == nil {
+		return false
+	}
+	running := f.user.running
+	return r.maxRunning <= 0 || running == 0 || running+r.sequences() <= r.maxRunning
+}
+
+// lead makes r the first in order, and its weight the flow's. The last one's stays
+// while it is in flight.
+func (f *flow) lead(r *Request) {
+	if f.head = r; r != nil {
+		f.reweigh(r.weight)
+	}
 }
 
 // precedes is the order of one user's requests.
@@ -80,7 +91,7 @@ func (f *flow) insert(r *Request) {
 	r.add()
 	*at = r
 	if f.head == nil || r.precedes(f.head) {
-		f.head = r
+		f.lead(r)
 	}
 }
 
@@ -97,7 +108,7 @@ func (f *flow) remove(r *Request) {
 	*at = merge(r.left, r.right)
 	r.left, r.right = nil, nil
 	if f.head == r {
-		f.head = f.root.first()
+		f.lead(f.root.first())
 	}
 }
 

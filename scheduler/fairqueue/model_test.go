@@ -20,7 +20,6 @@ type model struct {
 	tiers []*modelTier // those before the last
 	acts  int
 	costs []Cost // settled
-	max   map[string]int
 }
 
 // modelTier is what a tier owes those below.
@@ -56,10 +55,12 @@ type modelRequest struct {
 	delivered Cost
 	tier      int
 	counted   []*modelTier
+	own       int64 // its user's weight while it is the next
+	max       int
 }
 
 func newModel(floors []float64) *model {
-	m := &model{max: map[string]int{}, tops: []*modelNode{{weight: fraction}}}
+	m := &model{tops: []*modelNode{{weight: fraction}}}
 	for _, floor := range floors {
 		m.tops = append(m.tops, &modelNode{weight: fraction})
 		m.tiers = append(m.tiers, &modelTier{floor: floor})
@@ -172,8 +173,8 @@ func (m *model) may(n *modelNode) bool {
 	if len(n.waiting) == 0 {
 		return false
 	}
-	bound, runs := m.max[n.key], m.running(n.key)
-	return bound == 0 || runs == 0 || runs+n.head().seq <= bound
+	r, runs := n.head(), m.running(n.key)
+	return r.max == 0 || runs == 0 || runs+r.seq <= r.max
 }
 
 // heap is the ready children in order.
@@ -241,9 +242,9 @@ func (m *model) forget(n *modelNode) {
 	})
 }
 
-func (m *model) leaf(tier int, path []Step) *modelNode {
-	n := m.tops[tier]
-	for _, s := range path {
+func (m *model) leaf(r *modelRequest, path []Step) *modelNode {
+	n := m.tops[r.tier]
+	for k, s := range path {
 		i := slices.IndexFunc(n.children, func(c *modelNode) bool { return c.key == s.Key })
 		if i < 0 {
 			m.acts++
@@ -251,9 +252,21 @@ func (m *model) leaf(tier int, path []Step) *modelNode {
 			i = len(n.children) - 1
 		}
 		n = n.children[i]
-		n.weight = int64(math.Round(s.Weight * fraction))
+		w := int64(math.Round(s.Weight * fraction))
+		if k+1 < len(path) || len(n.waiting) == 0 {
+			n.weight = w
+		}
+		r.own = w
 	}
 	return n
+}
+
+// weighs is the weight of what a node serves next, or served last.
+func (n *modelNode) weighs() int64 {
+	if len(n.waiting) > 0 {
+		return n.head().own
+	}
+	return n.weight
 }
 
 func (m *model) charge(r *modelRequest, to Cost) {
@@ -290,7 +303,7 @@ func (n *modelNode) spend(c Cost, start bool) {
 	var sum int64
 	for _, c := range n.children {
 		if c.busy() {
-			sum += c.weight
+			sum += c.weighs()
 		}
 	}
 	n.net = max(n.vnow, n.net) + modelSpan(c, sum)
@@ -306,8 +319,9 @@ func (m *model) dispatch(r *modelRequest, reserve Cost) {
 	m.book(r)
 	for n := r.leaf; n.parent != nil; n = n.parent {
 		n.parent.vnow = max(n.parent.vnow, n.parent.heap()[0].v)
-		r.weights = slices.Insert(r.weights, 0, n.weight)
+		r.weights = slices.Insert(r.weights, 0, n.weighs())
 	}
+	r.leaf.weight = r.own
 	r.leaf.waiting = slices.DeleteFunc(r.leaf.waiting, func(o *modelRequest) bool { return o == r })
 	r.leaf.flying = append(r.leaf.flying, r)
 	m.charge(r, reserve)
@@ -347,7 +361,7 @@ func (m *model) state() State {
 
 func (n *modelNode) state() State {
 	s := State{
-		Key: n.key, Weight: float64(n.weight) / fraction, V: tokens(n.v), Floor: tokens(n.floor), Ready: n.ready,
+		Key: n.key, Weight: float64(n.weighs()) / fraction, V: tokens(n.v), Floor: tokens(n.floor), Ready: n.ready,
 		Waiting: len(n.all(waitingOf)), Running: len(n.all(flyingOf)), VNow: tokens(n.vnow), Fluid: tokens(n.fluid),
 	}
 	for _, c := range n.children {
@@ -437,9 +451,8 @@ func (p *pair) push(t *rapid.T) {
 	p.q.Push(r, path, u)
 	p.q.Push(r, path, u) // nothing happens
 	mr.n = int(r.seq)
-	mr.leaf = p.m.leaf(mr.tier, path)
+	mr.leaf, mr.max = p.m.leaf(mr, path), u.MaxRunning
 	mr.leaf.waiting = append(mr.leaf.waiting, mr)
-	p.m.max[u.Key] = u.MaxRunning
 	p.use(mr.leaf)
 	p.m.settleUser(u.Key, p.leaves)
 }
@@ -579,10 +592,10 @@ func (p *pair) adopt(t *rapid.T) {
 		w.m.weights = append(w.m.weights, int64(i+1)*fraction)
 	}
 	p.q.Adopt(w.r, path, u, weights, charged)
-	w.m.leaf, w.m.charged, w.m.delivered = p.m.leaf(w.m.tier, path), charged, charged
+	w.m.leaf, w.m.charged, w.m.delivered = p.m.leaf(w.m, path), charged, charged
 	w.m.leaf.flying = append(w.m.leaf.flying, w.m)
 	w.m.n = int(w.r.seq)
-	p.m.max[u.Key] = 0
+	w.m.max = 0
 	p.use(w.m.leaf)
 	p.m.settleUser(u.Key, p.leaves)
 }
@@ -590,6 +603,7 @@ func (p *pair) adopt(t *rapid.T) {
 func (p *pair) remove(w *twin) {
 	p.q.Remove(w.r)
 	n := w.m.leaf
+	n.weight = w.m.own
 	n.waiting = slices.DeleteFunc(n.waiting, func(o *modelRequest) bool { return o == w.m })
 	p.m.settleUser(n.key, []*modelNode{n})
 	p.forget()
@@ -606,8 +620,17 @@ func (p *pair) weight(t *rapid.T) {
 	for _, n := range p.m.tops {
 		if n = n.find(keys); n != nil {
 			n.weight = int64(math.Round(w * fraction))
+			for _, r := range n.waiting {
+				r.own = n.weight
+			}
 		}
 	}
+}
+
+func (p *pair) reweigh(t *rapid.T) {
+	w, heavy := p.some(t, "reweigh", queued), rapid.SampledFrom([]float64{1, 5}).Draw(t, "weight")
+	p.q.Reweigh(w.r, heavy)
+	w.m.own = int64(math.Round(heavy * fraction))
 }
 
 func (n *modelNode) find(keys []string) *modelNode {
@@ -619,14 +642,6 @@ func (n *modelNode) find(keys []string) *modelNode {
 		n = n.children[i]
 	}
 	return n
-}
-
-func (p *pair) maxRunning(t *rapid.T) {
-	user := rapid.SampledFrom([]string{"ann", "bob", "eve"}).Draw(t, "user")
-	n := rapid.IntRange(0, 4).Draw(t, "max")
-	p.q.SetMaxRunning(user, n)
-	p.m.max[user] = n
-	p.m.settleUser(user, p.leaves)
 }
 
 func (p *pair) forget() {
@@ -735,7 +750,7 @@ func TestModel(t *testing.T) {
 			"drop":     p.drop,
 			"adopt":    p.adopt,
 			"weight":   p.weight,
-			"max":      p.maxRunning,
+			"reweigh":  p.reweigh,
 		})
 	})
 }

@@ -24,7 +24,7 @@ type Step struct {
 // User is the person whose running sequences are counted, over all leaves.
 type User struct {
 	Key        string
-	MaxRunning int // sequences that may run at once; 0: no bound
+	MaxRunning int // sequences that may run at once with this request; 0: no bound
 }
 
 // Queue is a tree of fair queues. It is not safe for concurrent use: one
@@ -61,14 +61,16 @@ func New(cfg Config) (*Queue, error) {
 func (q *Queue) Len() int { return q.waiting }
 
 // Push lets r wait at the end of path, the child of its tier first and the user last.
-// Missing steps are unnamed ones of weight 1. The weights and the bound of the
-// user that came last count, from the next dispatch. One path always goes with
-// the same user. A request that the queue knows already is left alone.
+// Missing steps are unnamed ones of weight 1. The weight of a class or group that
+// came last counts, from the next dispatch; the user's weight and bound are those of
+// the request that is the user's next, for a rule may set them for some of them
+// only. One path always goes with the same user. A request that the queue knows
+// already is left alone.
 func (q *Queue) Push(r *Request, path []Step, u User) {
 	if r.flow != nil {
 		return
 	}
-	f := q.leaf(r.Tier, path, u)
+	f := q.leaf(r, path, u)
 	q.seqs++
 	r.seq = q.seqs
 	q.join(r, f)
@@ -96,21 +98,27 @@ func (q *Queue) Remove(r *Request) {
 	}
 }
 
-// SetWeight changes the weight of the node at path for later dispatches. A node
-// that is not known gets its weight with the next Push.
+// SetWeight changes the weight of the node at path for later dispatches; of a user,
+// for all that waits there. A node that is not known gets its weight with the next
+// Push.
 func (q *Queue) SetWeight(path []string, w float64) {
 	for _, l := range q.tops {
 		if n := l.find(path); n != nil {
 			n.reweigh(weightOf(w))
+			if n.flow != nil {
+				n.flow.root.each(func(r *Request) { r.weight = n.weight })
+			}
 		}
 	}
 }
 
-// SetMaxRunning changes how many sequences of a user may run at once, 0: no bound.
-func (q *Queue) SetMaxRunning(user string, n int) {
-	if u := q.users[user]; u != nil {
-		u.maxRunning = n
-		q.refreshAll(u)
+// Reweigh changes the weight that the user of a waiting request has for it.
+func (q *Queue) Reweigh(r *Request, w float64) {
+	if !r.Queued() {
+		return
+	}
+	if r.weight = weightOf(w); r.flow.head == r {
+		r.flow.reweigh(r.weight)
 	}
 }
 
@@ -131,9 +139,9 @@ func (l *level) find(path []string) *node {
 	return n
 }
 
-// leaf finds or makes the flow at the end of path.
-func (q *Queue) leaf(tier int, path []Step, u User) *flow {
-	l := q.top(tier)
+// leaf finds or makes the flow at the end of path, and tells r what it says of it.
+func (q *Queue) leaf(r *Request, path []Step, u User) *flow {
+	l := q.top(r.Tier)
 	for i := range q.depth {
 		step := Step{Weight: 1}
 		if i < len(path) {
@@ -143,11 +151,15 @@ func (q *Queue) leaf(tier int, path []Step, u User) *flow {
 		if n == nil {
 			n = q.grow(l, step.Key, i+1 < q.depth)
 		}
-		n.reweigh(weightOf(step.Weight))
-		if n.flow != nil {
-			q.bind(n.flow, u)
-			return n.flow
+		if f := n.flow; f != nil {
+			r.weight, r.maxRunning = weightOf(step.Weight), u.MaxRunning
+			if f.head == nil {
+				f.reweigh(r.weight)
+			}
+			q.bind(f, u.Key)
+			return f
 		}
+		n.reweigh(weightOf(step.Weight))
 		l = n.below
 	}
 	return nil // not reached: the last level is made of flows
@@ -171,18 +183,18 @@ func (q *Queue) grow(l *level, key string, inner bool) *node {
 	return n
 }
 
-// bind counts what runs at f for u.
-func (q *Queue) bind(f *flow, u User) {
-	if f.user == nil {
-		if q.users[u.Key] == nil {
-			x := &user{key: u.Key}
-			x.flows = x.only[:0]
-			q.users[u.Key] = x
-		}
-		f.user = q.users[u.Key]
-		f.user.flows = append(f.user.flows, f)
+// bind counts what runs at f for a user.
+func (q *Queue) bind(f *flow, key string) {
+	if f.user != nil {
+		return
 	}
-	f.user.maxRunning = u.MaxRunning
+	if q.users[key] == nil {
+		x := &user{key: key}
+		x.flows = x.only[:0]
+		q.users[key] = x
+	}
+	f.user = q.users[key]
+	f.user.flows = append(f.user.flows, f)
 }
 
 // unbind drops a flow that is forgotten, and the user with the last one.

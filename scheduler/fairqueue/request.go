@@ -25,6 +25,9 @@ type Request struct {
 	flight *flight // nil: it waits
 	seq    uint64  // order of arrival, the last tie
 
+	weight     weight // of its user while it is the user's next
+	maxRunning int    // sequences that its user may run with it; 0: no bound
+
 	left, right *Request // in its flow's tree while it waits
 	count       int      // requests in the subtree
 	sum         Cost     // of their estimates

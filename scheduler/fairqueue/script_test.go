@@ -158,8 +158,8 @@ func (s *script) command(line string) string {
 		s.q.Remove(s.rs[args[0]])
 	case "weight":
 		s.q.SetWeight(strings.Split(args[0], "/"), s.number(args[1]))
-	case "max":
-		s.q.SetMaxRunning(args[0], int(s.number(args[1])))
+	case "reweigh":
+		s.q.Reweigh(s.rs[args[0]], s.number(args[1]))
 	default:
 		out = s.look(verb, args)
 	}

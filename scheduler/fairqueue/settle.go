@@ -56,10 +56,10 @@ func (q *Queue) Adopt(r *Request, path []Step, u User, weights []float64, charge
 	if r.flow != nil {
 		return
 	}
-	f := q.leaf(r.Tier, path, u)
+	f := q.leaf(r, path, u)
 	q.seqs++
 	r.seq, r.flow = q.seqs, f
-	r.flight = q.launch(&f.node)
+	r.flight = q.launch(r)
 	if len(weights) == q.depth {
 		for i, w := range weights {
 			r.flight.weights[i] = weightOf(w)

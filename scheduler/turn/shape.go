@@ -64,8 +64,7 @@ func (d *Decider) reweigh(waiting []*fairqueue.Request) {
 	}
 	for _, r := range waiting {
 		if o, ok := r.Value.(Owner); ok {
-			step := d.policy.Path(o.Entry())[0]
-			d.Queue.SetWeight([]string{step.Key}, step.Weight)
+			d.Queue.Reweigh(r, d.policy.Path(o.Entry())[0].Weight)
 		}
 	}
 }
