@@ -61,6 +61,15 @@ func (s *subject) aside() aside {
 	}
 }
 
+// String names it, as a part of a scope.
+func (a aside) String() string {
+	return [...]string{question: "", passing: "passing", part: "part", chore: "chore", typing: "typing"}[a]
+}
+
+// Aside says what the request is if it is no question of its person, and so draws from
+// buckets that are none of theirs; empty: it is a question.
+func (d *Decision) Aside() string { return d.aside.String() }
+
 // keys are those that only rules have for it that say what it is, as a mask.
 func (a aside) keys() uint16 {
 	switch a {

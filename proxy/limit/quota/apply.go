@@ -105,11 +105,10 @@ func rate(limits []limit.Limit) float64 {
 // replace gives a bucket of the decision other limits, or makes it one.
 func replace(d *policy.Decision, kind policy.BucketKind, owner string, o *override) bool {
 	i := slices.IndexFunc(d.Buckets, func(b policy.Bucket) bool { return b.Kind == kind })
-	waits := d.Size != "" && d.Task == "" // somebody waits for the answer
 	switch {
 	case i < 0:
-		d.Buckets = append(d.Buckets, policy.Bucket{Kind: kind, Scope: scope + " " + d.Task + " " + sizeOf(kind, d), Owner: owner, Limits: o.limits, Text: o.said})
-	case waits:
+		d.Buckets = append(d.Buckets, policy.Bucket{Kind: kind, Scope: scope + " " + d.Aside() + " " + sizeOf(kind, d), Owner: owner, Limits: o.limits, Text: o.said})
+	case d.Aside() == "":
 		d.Buckets[i].Owner, d.Buckets[i].Limits, d.Buckets[i].Text = owner, o.limits, o.said
 	case slower(o.limits, d.Buckets[i].Limits):
 		limits := roomy(o.limits, d.Buckets[i].Limits)
