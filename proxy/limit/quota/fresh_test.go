@@ -23,8 +23,8 @@ func named(name string) *identity.Identity {
 	return &identity.Identity{ID: name, Email: name + "@example.com", UserKey: "user:" + name + "@example.com"}
 }
 
-// holds is what is in force for somebody's questions.
-func holds(b *Book, id *identity.Identity) string {
+// inForce is what holds for somebody's questions.
+func inForce(b *Book, id *identity.Identity) string {
 	d := &policy.Decision{Size: policy.SizeLight}
 	b.Apply(id, d)
 	if len(d.Buckets) == 0 {
@@ -77,7 +77,7 @@ func TestSomebodyNewHasWhatIsSet(t *testing.T) {
 		for range 40 {
 			all.Go(func() {
 				b.Meet(named("fresh"))
-				if got := holds(b, named("fresh")); got != "2/minute" {
+				if got := inForce(b, named("fresh")); got != "2/minute" {
 					t.Errorf("%q holds", got)
 				}
 			})
@@ -90,23 +90,23 @@ func TestSomebodyNewHasWhatIsSet(t *testing.T) {
 		all.Wait()
 		member := named("member")
 		member.Groups = []string{"g"}
-		if got := holds(b, member); got != "3/minute" {
+		if got := inForce(b, member); got != "3/minute" {
 			t.Errorf("%q holds for a member", got)
 		}
 		<-time.After(2 * time.Minute) // they are not read any more
 		set(t, src, "user:member", "4/minute")
-		if got := holds(b, member); got != "4/minute" {
+		if got := inForce(b, member); got != "4/minute" {
 			t.Errorf("%q holds for who comes again", got)
 		}
 		before := src.count()
-		if holds(b, member); src.count() != before {
+		if inForce(b, member); src.count() != before {
 			t.Error("who is known is asked for again")
 		}
 		// Of somebody new whose names are all read anyway nothing is asked for.
 		<-time.After(time.Second)
 		synctest.Wait()
 		before = src.count()
-		if got := holds(b, &identity.Identity{UserKey: "ip:1.2.3.4", Anonymous: true, Groups: []string{"g"}}); got != "3/minute" || src.count() != before {
+		if got := inForce(b, &identity.Identity{UserKey: "ip:1.2.3.4", Anonymous: true, Groups: []string{"g"}}); got != "3/minute" || src.count() != before {
 			t.Errorf("%q holds, and %d reads", got, src.count()-before)
 		}
 	})
@@ -124,7 +124,7 @@ func TestASourceThatHangs(t *testing.T) {
 		hang := make(chan struct{})
 		src.hold(hang)
 		begin := time.Now()
-		if got := holds(b, named("bob")); got != "" {
+		if got := inForce(b, named("bob")); got != "" {
 			t.Errorf("%q holds", got)
 		}
 		if d := time.Since(begin); d != 100*time.Millisecond {
@@ -132,9 +132,9 @@ func TestASourceThatHangs(t *testing.T) {
 		}
 		begin = time.Now()
 		for i := range 1000 {
-			holds(b, named("x"+strconv.Itoa(i)))
+			inForce(b, named("x"+strconv.Itoa(i)))
 		}
-		holds(b, named("carol"))
+		inForce(b, named("carol"))
 		if d := time.Since(begin); d != 0 {
 			t.Errorf("it took %v", d)
 		}
@@ -144,7 +144,7 @@ func TestASourceThatHangs(t *testing.T) {
 		<-time.After(501 * time.Millisecond)
 		synctest.Wait()
 		for _, who := range []string{"bob", "carol"} {
-			if got := holds(b, named(who)); got != "2/minute" {
+			if got := inForce(b, named(who)); got != "2/minute" {
 				t.Errorf("%q holds for %s", got, who)
 			}
 		}
@@ -186,12 +186,12 @@ func TestQuotasAreReadThoughTheyCannotBeListed(t *testing.T) {
 		src.unlisted = true
 		src.mu.Unlock()
 		<-time.After(time.Minute)
-		holds(b, named("ann"))
+		inForce(b, named("ann"))
 		for _, text := range []string{"2/minute", "3/minute"} {
 			set(t, src, "user:ann", text)
 			<-time.After(501 * time.Millisecond)
 			synctest.Wait()
-			if got := holds(b, named("ann")); got != text {
+			if got := inForce(b, named("ann")); got != text {
 				t.Errorf("%q holds, want %s", got, text)
 			}
 		}
