@@ -101,7 +101,7 @@ func (i *Identifier) bySession(id *Identity, r *http.Request, token string) (*Id
 		id.AuthType = AuthJWT
 	}
 	id.ID, id.Email, id.Name = clean(found.ID, maxID), email(found.Email), clean(found.Name, maxName)
-	id.Roles = []string{clean(found.Role, maxGroup)}
+	id.Roles, id.Groups = []string{clean(found.Role, maxGroup)}, found.groups
 	i.person(id, sourceSessions)
 	i.ignored(r, &i.sessions.flow)
 	return id, nil

@@ -81,7 +81,9 @@
 // that they came with, but nobody is let in: 503. LDAP adds groups to somebody who
 // is known and never says who it is; what a person is called is escaped in the
 // filter. Open WebUI is believed by a 200 in JSON with an id and a role that is not
-// `pending`, and by nothing else: redirects are not followed.
+// `pending`, and by nothing else: redirects are not followed. It is asked with the
+// caller's own token, at an address for sessions, at another for API keys where the
+// first says 403, and for the groups; one that tells of no groups is no fault.
 //
 // # Failures
 //

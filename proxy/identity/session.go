@@ -19,7 +19,14 @@ const (
 	strangerFresh  = 10 * time.Second // of a token that Open WebUI does not know
 	maxSessionBody = 4 << 20          // a picture of the person may be in it
 	openWebUIKey   = "sk-"            // how API keys of Open WebUI begin
-	openWebUIName  = "Open WebUI"
+)
+
+// Where Open WebUI says who somebody is. Since 0.12 the first is for sessions alone,
+// and answers an API key that is good with 403.
+const (
+	sessionPath = "/api/v1/auths/"
+	keyPath     = "/api/v1/users/user/status"
+	groupsPath  = "/api/v1/users/groups?include_inherited=true"
 )
 
 // session is what Open WebUI says about a token.
@@ -29,7 +36,8 @@ type session struct {
 	Name  string `json:"name"`
 	Role  string `json:"role"`
 
-	refused Reason // why nobody is let in by it
+	groups  []string // names, then ids
+	refused Reason   // why nobody is let in by it
 }
 
 // sessions asks Open WebUI whom a token belongs to.
@@ -41,7 +49,7 @@ type sessions struct {
 }
 
 func newSessions(url string, client *http.Client, tell func(error)) *sessions {
-	s := &sessions{url: strings.TrimRight(url, "/") + "/api/v1/auths/", client: *client, memo: newMemo[session](patience, tell)}
+	s := &sessions{url: strings.TrimRight(url, "/"), client: *client, memo: newMemo[session](patience, tell)}
 	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	s.client.Jar = nil // an answer sets cookies
 	s.flow.name = "openwebui-session"
@@ -66,48 +74,100 @@ func (s *sessions) find(ctx context.Context, token string, known bool) (session,
 
 // ask lets nobody in but by an answer that says who it is.
 func (s *sessions) ask(ctx context.Context, token string) (answer[session], error) {
-	none := answer[session]{}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, http.NoBody)
-	if err != nil {
-		return none, fmt.Errorf("the Open WebUI of identity.openwebui_sessions: %w", err)
+	found, err := s.whose(ctx, token)
+	if err == nil && found.refused == "" {
+		found.groups, err = s.groupsOf(ctx, token)
 	}
-	req.Header.Set(authorization, "Bearer "+token)
-	req.Header.Set("Accept", "application/json")
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return none, fmt.Errorf("the Open WebUI of identity.openwebui_sessions: %w", err)
-	}
-	defer resp.Body.Close()
-	switch resp.StatusCode {
-	case http.StatusOK:
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return answer[session]{value: session{refused: ReasonUnknownKey}, fresh: strangerFresh}, nil
-	default:
-		return none, fmt.Errorf("%w: %s answers %s", errAnswered, s.url, resp.Status)
-	}
-	if kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return none, fmt.Errorf("%w: %s answers no JSON", errAnswered, s.url)
-	}
-	found, err := readSession(resp.Body)
-	if err != nil {
-		return none, fmt.Errorf("%w: %s: %w", errAnswered, s.url, err)
-	}
-	if found.refused != "" {
+	switch {
+	case err != nil:
+		return answer[session]{}, err
+	case found.refused != "":
 		return answer[session]{value: found, fresh: strangerFresh}, nil
 	}
 	return answer[session]{value: found, fresh: sessionFresh, good: sessionGood}, nil
 }
 
-func readSession(body io.Reader) (session, error) {
-	data, err := io.ReadAll(io.LimitReader(body, maxSessionBody+1))
+// whose is who Open WebUI says that the token belongs to.
+func (s *sessions) whose(ctx context.Context, token string) (session, error) {
+	path := sessionPath
+	status, body, err := s.get(ctx, path, token)
+	if status == http.StatusForbidden && strings.HasPrefix(token, openWebUIKey) {
+		path = keyPath
+		status, body, err = s.get(ctx, path, token)
+	}
 	switch {
 	case err != nil:
 		return session{}, err
-	case len(data) > maxSessionBody:
-		return session{}, fmt.Errorf("the answer is longer than %d bytes", maxSessionBody)
+	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusNotFound && path == keyPath:
+		return session{refused: ReasonUnknownKey}, nil
+	case status != http.StatusOK:
+		return session{}, fmt.Errorf("%w: %s%s answers %d", errAnswered, s.url, path, status)
+	}
+	found, err := readSession(body)
+	if err != nil {
+		return session{}, fmt.Errorf("%w: %s%s: %w", errAnswered, s.url, path, err)
+	}
+	return found, nil
+}
+
+// groupsOf are the names and then the ids of the groups that somebody is in. An
+// Open WebUI that is too old to tell, or lets no API key ask, tells of none.
+func (s *sessions) groupsOf(ctx context.Context, token string) ([]string, error) {
+	status, body, err := s.get(ctx, groupsPath, token)
+	switch {
+	case err != nil:
+		return nil, err
+	case status >= http.StatusInternalServerError, status == http.StatusTooManyRequests:
+		return nil, fmt.Errorf("%w: %s%s answers %d", errAnswered, s.url, groupsPath, status)
+	case status != http.StatusOK:
+		return nil, nil
+	}
+	var list []struct{ ID, Name string }
+	_ = json.Unmarshal(body, &list) // a page, where there is no such address
+	var names, ids []string
+	for _, g := range list[:min(len(list), maxList/2)] {
+		if id := clean(g.ID, maxGroup); id != "" {
+			ids = append(ids, id)
+		}
+		if name := clean(g.Name, maxGroup); name != "" {
+			names = append(names, name)
+		}
+	}
+	return append(names, ids...), nil
+}
+
+// get asks with the caller's own token. What is no JSON has no body here.
+func (s *sessions) get(ctx context.Context, path, token string) (status int, body []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+path, http.NoBody)
+	if err != nil {
+		return 0, nil, fmt.Errorf("the Open WebUI of identity.openwebui_sessions: %w", err)
+	}
+	req.Header.Set(authorization, "Bearer "+token)
+	req.Header.Set("Accept", "application/json")
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return 0, nil, fmt.Errorf("the Open WebUI of identity.openwebui_sessions: %w", err)
+	}
+	defer resp.Body.Close()
+	if kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return resp.StatusCode, nil, nil
+	}
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxSessionBody+1))
+	switch {
+	case err != nil:
+		return 0, nil, fmt.Errorf("%w: %s%s: %w", errAnswered, s.url, path, err)
+	case len(body) > maxSessionBody:
+		return 0, nil, fmt.Errorf("%w: the answer of %s%s is longer than %d bytes", errAnswered, s.url, path, maxSessionBody)
+	}
+	return resp.StatusCode, body, nil
+}
+
+func readSession(body []byte) (session, error) {
+	if body == nil {
+		return session{}, errors.New("the answer is no JSON")
 	}
 	var found session
-	if err := json.Unmarshal(data, &found); err != nil {
+	if err := json.Unmarshal(body, &found); err != nil {
 		return session{}, fmt.Errorf("the answer is no session: %w", err)
 	}
 	if clean(found.ID, maxID) == "" {

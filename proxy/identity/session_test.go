@@ -18,10 +18,13 @@ import (
 // webUI is an Open WebUI that knows some tokens.
 type webUI struct {
 	*httptest.Server
-	asked atomic.Int64
+	asked atomic.Int64 // about tokens
 }
 
-const chatKey = "sk-0123456789abcdef"
+const (
+	chatKey = "sk-0123456789abcdef"
+	oldKey  = "sk-fedcba9876543210" // of a version that tells of API keys as of sessions, and of no groups
+)
 
 // sessionToken is one as Open WebUI makes them: it names no issuer.
 func sessionToken(t *testing.T, of string) string {
@@ -39,16 +42,35 @@ func newWebUI(t *testing.T) *webUI {
 	bodies := map[string]string{
 		"Bearer " + sessionToken(t, "anna"):    `{"id":"u-1","email":"Anna@example.com","name":"Anna","role":"admin","profile_image_url":"/x"}`,
 		"Bearer " + chatKey:                    `{"id":"u-2","email":"bob@example.com","name":"Bob","role":"user"}`,
+		"Bearer " + oldKey:                     `{"id":"u-4","email":"old@example.com","name":"Old","role":"user"}`,
 		"Bearer " + sessionToken(t, "waiting"): `{"id":"u-3","email":"new@example.com","name":"New","role":"pending"}`,
 	}
+	groups := map[string]string{
+		"Bearer " + sessionToken(t, "anna"): `[{"id":"g-1","name":"R&D","user_id":"u-9"},{"id":"g-2","name":" vip, gold\u0000"},{"id":"","name":""}]`,
+		"Bearer " + chatKey:                 `[]`,
+	}
 	w.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w.asked.Add(1)
-		body, known := bodies[r.Header.Get("Authorization")]
-		if r.URL.Path != "/api/v1/auths/" || !known {
+		bearer := r.Header.Get("Authorization")
+		body, known := bodies[bearer]
+		rw.Header().Set("Content-Type", "application/json")
+		switch path := r.URL.RequestURI(); {
+		case path == sessionPath && bearer == "Bearer "+chatKey:
+			http.Error(rw, `{"detail":"A human session is required."}`, http.StatusForbidden)
+			return
+		case path == keyPath && bearer == "Bearer "+chatKey:
+		case path == groupsPath:
+			if body, known = groups[bearer]; !known {
+				http.Error(rw, `{"detail":"no such user"}`, http.StatusBadRequest)
+				return
+			}
+			fmt.Fprint(rw, body)
+			return
+		case path != sessionPath || !known:
 			http.Error(rw, `{"detail":"401 Unauthorized"}`, http.StatusUnauthorized)
+		}
+		if w.asked.Add(1); !known {
 			return
 		}
-		rw.Header().Set("Content-Type", "application/json")
 		http.SetCookie(rw, &http.Cookie{Name: "token", Value: "x"})
 		fmt.Fprint(rw, body)
 	}))
@@ -71,21 +93,22 @@ func TestOpenWebUISessions(t *testing.T) {
 	w := newWebUI(t)
 	i := withSessions(t, Config{APIKeys: someKeys(), JWT: []Issuer{sso()}}, w.URL+"/")
 	bearer := func(token string) headers { return headers{"Authorization": "Bearer " + token} }
-	annaID := &Identity{UserKey: "user:anna@example.com", ID: "u-1", Name: "Anna", Email: "anna@example.com", Roles: []string{"admin"}, AuthType: AuthJWT, Verified: true}
+	annaID := &Identity{UserKey: "user:anna@example.com", ID: "u-1", Name: "Anna", Email: "anna@example.com", Roles: []string{"admin"}, Groups: []string{"R&D", "vip, gold", "g-1", "g-2"}, AuthType: AuthJWT, Verified: true}
 	bob := &Identity{UserKey: "user:bob@example.com", ID: "u-2", Name: "Bob", Email: "bob@example.com", Roles: []string{"user"}, AuthType: AuthAPIKey, Verified: true}
 	runCases(t, i, []identifyCase{
 		{"a session", bearer(sessionToken(t, "anna")), annaID, ""},
 		{"a session, again", bearer(sessionToken(t, "anna")), annaID, ""},
 		{"headers beside it are not believed", headers{"Authorization": "Bearer " + sessionToken(t, "anna"), "X-User-Groups": "vip", "X-OpenWebUI-User-Email": "boss@example.com"}, annaID, ""},
 		{"an API key of Open WebUI", bearer(chatKey), bob, ""},
+		{"one of an older Open WebUI", bearer(oldKey), &Identity{UserKey: "user:old@example.com", ID: "u-4", Name: "Old", Email: "old@example.com", Roles: []string{"user"}, AuthType: AuthAPIKey, Verified: true}, ""},
 		{"an unknown one", bearer("sk-unknown"), nil, ReasonUnknownKey},
 		{"an unknown one, again", bearer("sk-unknown"), nil, ReasonUnknownKey},
 		{"a session that is nobody's", bearer(sessionToken(t, "nobody")), nil, ReasonUnknownKey},
 		{"somebody who waits to be let in", bearer(sessionToken(t, "waiting")), nil, ReasonNotAdmitted},
 		{"nothing at all", nil, anonymous(), ""},
 	})
-	if n := w.asked.Load(); n != 5 {
-		t.Errorf("asked %d times about five tokens", n)
+	if n := w.asked.Load(); n != 6 {
+		t.Errorf("asked %d times about six tokens", n)
 	}
 	runCases(t, i, []identifyCase{
 		{"what looks like no token of it", bearer("hunter2"), nil, ReasonUnknownKey},
@@ -93,7 +116,7 @@ func TestOpenWebUISessions(t *testing.T) {
 		{"an expired key of ours", bearer("k-old"), nil, ReasonExpiredKey},
 		{"a bad token of an issuer of ours", bearer(mint(t, "forged", Token{Issuer: "https://sso", Audience: "fairlane", Subject: "x"})), nil, ReasonSignature},
 	})
-	if n := w.asked.Load(); n != 5 {
+	if n := w.asked.Load(); n != 6 {
 		t.Error("it was asked about what others judge")
 	}
 	if err := CheckSessions(t.Context(), w.URL); err != nil {
@@ -133,6 +156,51 @@ func TestSessionsOfAnAddressThatOthersGuessFrom(t *testing.T) {
 	}
 	if n := w.asked.Load(); n != 3 {
 		t.Errorf("asked %d times", n)
+	}
+}
+
+// TestKeysThatMayNotAsk: Open WebUI answers 403 to whatever the key may not do. That
+// is nobody; what fails is no answer, also if it is the groups that do.
+func TestKeysThatMayNotAsk(t *testing.T) {
+	const bob = `{"id":"u-2","email":"bob@example.com","role":"user"}`
+	for _, tt := range []struct {
+		name             string
+		session, key     int
+		groups           int
+		groupsBody, kind string
+		want             Reason
+	}{
+		{"everywhere", 403, 403, 200, "[]", "application/json", ReasonUnknownKey},
+		{"an older one, without the other address", 403, 404, 200, "[]", "application/json", ReasonUnknownKey},
+		{"the other address fails", 403, 500, 200, "[]", "application/json", ReasonSessionsDown},
+		{"the groups", 403, 200, 403, "{}", "application/json", ""},
+		{"a page for the groups", 403, 200, 200, "<html>", "text/html", ""},
+		{"groups that are none", 403, 200, 200, `{"detail":"x"}`, "application/json", ""},
+		{"the groups fail", 403, 200, 502, "[]", "application/json", ReasonSessionsDown},
+		{"too many ask for groups", 403, 200, 429, "[]", "application/json", ReasonSessionsDown},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				status, body, kind := tt.session, bob, "application/json"
+				switch r.URL.RequestURI() {
+				case keyPath:
+					status = tt.key
+				case groupsPath:
+					status, body, kind = tt.groups, tt.groupsBody, tt.kind
+				}
+				w.Header().Set("Content-Type", kind)
+				w.WriteHeader(status)
+				fmt.Fprint(w, body)
+			}))
+			defer srv.Close()
+			id, p := withSessions(t, Config{}, srv.URL).Identify(request(headers{"Authorization": "Bearer " + chatKey}))
+			switch {
+			case (p == nil) != (tt.want == "") || p != nil && p.Reason != tt.want:
+				t.Errorf("%+v", p)
+			case p == nil && (id.UserKey != "user:bob@example.com" || len(id.Groups) > 0):
+				t.Errorf("%+v", id)
+			}
+		})
 	}
 }
 
