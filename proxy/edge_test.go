@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"fairlane/proxy/identity"
 	"fairlane/proxy/openai"
@@ -606,5 +608,20 @@ func TestLogHoldsNoSecret(t *testing.T) {
 	all, err := json.Marshal(f.log.all)
 	if err != nil || bytes.Contains(all, []byte("THE ")) {
 		t.Errorf("%s %v", all, err)
+	}
+}
+
+// TestFailedCredentialsAreCountedFromNothing: a series that begins with its first one
+// does not rise by it.
+func TestFailedCredentialsAreCountedFromNothing(t *testing.T) {
+	f := newFakes()
+	f.server(t, Config{})
+	families, err := f.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(families, func(m *dto.MetricFamily) bool { return m.GetName() == "fairlane_auth_failures_total" })
+	if i < 0 || len(families[i].GetMetric()) != len(identity.Reasons()) {
+		t.Error("there are no failures of some reason")
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"fairlane/proxy/identity"
 	"fairlane/scheduler"
 )
 
@@ -53,6 +54,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		authFailures: counter("fairlane_auth_failures_total", "Credentials that were not accepted.", "reason"),
 		ends:         map[endKey]endMetrics{},
 		streams:      map[streamKey]streamMetrics{},
+	}
+	for _, reason := range identity.Reasons() { // so that the first one is a rise
+		m.authFailures.WithLabelValues(string(reason))
 	}
 	if reg == nil {
 		return m, nil

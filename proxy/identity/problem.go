@@ -34,6 +34,14 @@ const (
 	ReasonTooManyFailed  Reason = "credentials"    // 429: too many credentials of this address failed
 )
 
+// Reasons are those of a 401.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonMissing, ReasonScheme, ReasonMalformed, ReasonUnknownKey, ReasonExpiredKey, ReasonExpiredToken, ReasonIncomplete, ReasonNotYetValid, ReasonAlgorithm,
+		ReasonSignature, ReasonUnknownSigner, ReasonWrongIssuer, ReasonWrongAudience, ReasonNoUser, ReasonNoKeyBeside, ReasonNotAdmitted,
+	}
+}
+
 func unauthorized(reason Reason, message string) *scheduler.Problem {
 	return &scheduler.Problem{Code: scheduler.CodeInvalidAPIKey, Reason: reason, Message: message}
 }

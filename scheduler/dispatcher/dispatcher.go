@@ -108,6 +108,7 @@ func (d *Dispatcher) begin(ctx context.Context, epoch scheduler.Fence) (*leader,
 		l.takeover = laterTakeover
 	}
 	d.leader = l
+	d.cfg.Metrics.begin(d.cfg.Pool, l.turn.Pool.Backends())
 	return l, nil
 }
 

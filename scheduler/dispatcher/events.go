@@ -63,9 +63,9 @@ func (l *leader) attemptOver(it *item, ev *scheduler.Event, now time.Time) {
 		l.stale(it, now)
 	case scheduler.EventBusy:
 		it.run.Backend.Busy(now)
-		l.requeue(it, "busy", "")
+		l.requeue(it, reasonBusy, "")
 	case scheduler.EventNoProxy:
-		l.repeat(it, "proxy", "proxy", nil)
+		l.repeat(it, reasonProxy, reasonProxy, nil)
 	case scheduler.EventFault:
 		l.fault(it, ev, now)
 	case scheduler.EventFirstByte, scheduler.EventProgress:
@@ -193,14 +193,14 @@ func (l *leader) fault(it *item, ev *scheduler.Event, now time.Time) {
 	switch {
 	case ev.Refused: // it never got there
 		backend.Down(now)
-		l.requeue(it, "unreachable", "unreachable")
+		l.requeue(it, reasonUnreachable, reasonUnreachable)
 	case ev.Died:
 		backend.Down(now)
 		if x.Deaths++; x.Deaths >= 2 {
 			l.crashed(it, now)
 			return
 		}
-		l.repeat(it, "backend", "died", ev.Problem)
+		l.repeat(it, reasonBackend, retryDied, ev.Problem)
 	default:
 		if ev.Answered {
 			l.alive(backend, backend.Answered(now))
@@ -213,7 +213,7 @@ func (l *leader) fault(it *item, ev *scheduler.Event, now time.Time) {
 			l.fail(it, ev.Problem)
 			return
 		}
-		l.repeat(it, "backend", "failed", ev.Problem)
+		l.repeat(it, reasonBackend, retryFailed, ev.Problem)
 	}
 }
 
@@ -222,7 +222,7 @@ func (l *leader) crashed(it *item, now time.Time) {
 	l.cfg.Logger.Error("a request was in flight at two deaths of a backend and is not tried again",
 		slog.String("pool", l.cfg.Pool), slog.String("call_id", it.entry.ID), slog.String("user_key", it.entry.User),
 		slog.String("model", it.entry.Model), slog.Int("input_tokens", it.entry.InputTokens))
-	l.receipts.stops(it, "died")
+	l.receipts.stops(it, retryDied)
 	l.failed(it)
 	l.cfg.Metrics.suspect(l.cfg.Pool)
 	l.list(it, now)

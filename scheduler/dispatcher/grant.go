@@ -123,7 +123,7 @@ func (l *leader) grantRefused(id string, a *attempt, err error) {
 	}
 	l.cfg.Logger.Warn("a worker did not take a grant", slog.String("worker", a.worker.id), slog.Any("error", err))
 	a.worker.shun(time.Now())
-	l.requeue(it, "worker", "worker")
+	l.requeue(it, reasonWorker, reasonWorker)
 }
 
 // requeue takes an attempt back: nothing is charged, and the request returns to

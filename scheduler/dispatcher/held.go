@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -31,13 +30,16 @@ func blockedBy(head turn.Owner, v capacity.Verdict) blocked {
 	case !ok:
 		return blocked{}
 	case v == capacity.NoKV:
-		return blocked{it, "kv"}
+		return blocked{it, heldByKV}
 	case v == capacity.NoSlot && it.sequences() > 1:
-		return blocked{it, "slots"}
+		return blocked{it, heldBySlots}
 	default:
 		return blocked{}
 	}
 }
+
+// For what a head is held.
+const heldByKV, heldBySlots = "kv", "slots"
 
 // held is the head for which capacity is kept free.
 type held struct {
@@ -73,7 +75,7 @@ func (l *leader) endHold(now time.Time) {
 		slog.String("pool", l.cfg.Pool), slog.String("call_id", it.entry.ID), slog.String("user_key", it.entry.User), slog.String("waits_for", l.held.why),
 		slog.Int("sequences", it.sequences()), slog.Int("input_tokens", it.entry.InputTokens), slog.Duration("held", took))
 	l.endQueued(it, l.refusal(it, scheduler.CodeOverloaded, scheduler.ReasonHold,
-		fmt.Sprintf("the model server had no room for this request for %s", took.Round(time.Second))))
+		"the model server had no room for this request for "+scheduler.Words(took)))
 	l.held = held{}
 }
 

@@ -237,6 +237,7 @@ func (l *leader) apply(p Policy) {
 	}
 	clear(l.inversions)
 	l.backends(time.Now())
+	l.cfg.Metrics.begin(l.cfg.Pool, l.turn.Pool.Backends())
 	l.cfg.Logger.Info("policy applied", slog.String("pool", l.cfg.Pool))
 }
 

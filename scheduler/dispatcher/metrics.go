@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"fairlane/scheduler"
+	"fairlane/scheduler/capacity"
 	"fairlane/scheduler/fairqueue"
 )
 
@@ -57,6 +58,30 @@ func newMetrics() *Metrics {
 		holdTime:  counter("fairlane_hold_seconds_total", "Time a head of the queue did not fit.", "pool", "reason"),
 		preempted: counter("fairlane_backend_preemptions_total", "Preemptions as the backend counts them.", "pool", "backend"),
 		gauges:    newGauges(),
+	}
+}
+
+// Why an attempt goes back to the queue, and why it is another one then.
+const (
+	reasonWorker, reasonProxy, reasonBackend = "worker", "proxy", "backend"
+	reasonUnreachable, reasonBusy            = "unreachable", "busy"
+	retryDied, retryFailed                   = "died", "failed"
+)
+
+// begin makes what counts the faults of a pool and its backends, so that the first one
+// is a rise.
+func (m *Metrics) begin(pool string, backends []*capacity.Backend) {
+	for _, reason := range []string{reasonWorker, reasonProxy, reasonBackend, reasonUnreachable, reasonBusy} {
+		m.requeues.WithLabelValues(pool, reason)
+	}
+	for _, reason := range []string{heldByKV, heldBySlots} {
+		m.holdTime.WithLabelValues(pool, reason)
+	}
+	m.suspects.WithLabelValues(pool)
+	for _, b := range backends {
+		for _, reason := range []string{reasonWorker, reasonProxy, reasonUnreachable, retryDied, retryFailed} {
+			m.retries.WithLabelValues(pool, hostOf(b.URL()), reason)
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package dispatcher
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,4 +62,28 @@ func counterValue(t *testing.T, c prometheus.Metric) float64 {
 		t.Fatal(err)
 	}
 	return m.GetCounter().GetValue()
+}
+
+// TestFaultsAreCountedFromNothing: a series that begins with its first fault does not
+// rise by it.
+func TestFaultsAreCountedFromNothing(t *testing.T) {
+	inHouse(t, plan{gpus: map[string]int{gpuA: 4}}, func(h *house) {
+		h.ask(wish{}).served(t)
+		for name, want := range map[string]string{
+			"fairlane_requeues_total":               "backend busy proxy unreachable worker",
+			"fairlane_backend_retries_total":        "gpu-a:8000,died gpu-a:8000,failed gpu-a:8000,proxy gpu-a:8000,unreachable gpu-a:8000,worker",
+			"fairlane_hold_seconds_total":           "kv slots",
+			"fairlane_backend_crash_suspects_total": "",
+		} {
+			series := h.series(name)
+			if got := strings.Join(slices.Sorted(maps.Keys(series)), " "); got != want || len(series) == 0 {
+				t.Errorf("%s has %q, want %q", name, got, want)
+			}
+			for labels := range series {
+				if n := h.counter(name, labels); n != 0 {
+					t.Errorf("%s of %s is %v", name, labels, n)
+				}
+			}
+		}
+	})
 }

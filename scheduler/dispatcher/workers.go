@@ -113,7 +113,7 @@ func (l *leader) dropWorker(id string) {
 			l.lost(it)
 			continue
 		}
-		l.repeat(it, "worker", "worker", nil)
+		l.repeat(it, reasonWorker, reasonWorker, nil)
 	}
 }
 
