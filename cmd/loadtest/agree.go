@@ -25,7 +25,7 @@ func (c *agreeCmd) Run(w *cli.World) error {
 	if err != nil {
 		return err
 	}
-	apart, err := play.Agree(w.Stdout, both.Runs[0], both.Runs[1])
+	apart, err := play.Agree(w.Stdout, both.Runs[0], both.Runs[1], play.Tenth())
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ type grammar struct {
 	Article  articleCmd  `cmd:"" help:"A burst, a scan, loops and giant texts against a small GPU: it crashes without fairlane, and with it nothing does."`
 	Overtake overtakeCmd `cmd:"" help:"One person floods the server, and then a VIP asks: who waits how long?"`
 	Play     playCmd     `cmd:"" help:"Play a workload of the simulator in real time, and show what the simulator says beside it."`
+	Twin     twinCmd     `cmd:"" help:"Hold the emulated vLLM against a real one, both behind fairlane: the same workload, shares, waits and throughput (three minutes)."`
 }
 
 func command() cli.Command {

@@ -32,8 +32,8 @@ func (c *playCmd) Run(w *cli.World) error {
 	return both.Table(w.Stdout)
 }
 
-// play plays the workload, and simulates it.
-func (c *playCmd) play(w *cli.World) (*simulate.Report, error) {
+// workload is what is played.
+func (c *playCmd) workload() (*simulate.Workload, error) {
 	data, err := os.ReadFile(c.Workload)
 	if err != nil {
 		return nil, fmt.Errorf("the workload cannot be read: %w", err)
@@ -49,6 +49,15 @@ func (c *playCmd) play(w *cli.World) (*simulate.Report, error) {
 		return nil, fmt.Errorf("the workload takes %s, longer than %s; give it a --duration", took, c.Longest)
 	}
 	load.Bounded = true
+	return load, nil
+}
+
+// play plays the workload, and simulates it.
+func (c *playCmd) play(w *cli.World) (*simulate.Report, error) {
+	load, err := c.workload()
+	if err != nil {
+		return nil, err
+	}
 	if c.Base == "" {
 		stop, err := c.stage(w.Ctx, w, load)
 		if err != nil {

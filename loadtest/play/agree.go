@@ -9,20 +9,23 @@ import (
 	"fairlane/loadtest/simulate"
 )
 
-const (
-	// apart is by how much a share, a median wait and the throughput may differ. Who
-	// always keeps so many requests in the queue waits as long as those take that are
-	// before them (Little), so a throughput further off than that moves waits as far.
-	apart = 0.10
-	// fewest waits make a median worth comparing.
-	fewest = 20
-)
+// fewest waits make a median worth comparing.
+const fewest = 20
 
-// pair is a figure that was seen, and what the simulator says of it.
+// Bounds are by how much of it a share, a median wait and the throughput may differ.
+type Bounds struct{ Share, Wait, Rate float64 }
+
+// Tenth is a tenth of each. Who always keeps so many requests in the queue waits as
+// long as those take that are before them (Little), so a throughput further off than
+// that moves waits as far.
+func Tenth() Bounds { return Bounds{0.1, 0.1, 0.1} }
+
+// pair is a figure that was seen, and what the other run says of it.
 type pair struct {
 	what       string
 	seen, said float64
 	text       func(float64) string
+	within     float64
 	few        bool // it is of too little to be compared
 }
 
@@ -37,14 +40,14 @@ func (p *pair) off() float64 {
 	return p.seen/p.said - 1
 }
 
-func (p *pair) agrees() bool { return !p.few && math.Abs(p.off()) <= apart }
+func (p *pair) agrees() bool { return !p.few && math.Abs(p.off()) <= p.within }
 
 // Agree writes shares, median waits and the throughput that were seen beside those
-// that were simulated, and counts those that are further than a tenth apart.
-func Agree(w io.Writer, seen, said *simulate.Result) (disagree int, err error) {
+// of another run, and counts those that are further apart than they may be.
+func Agree(w io.Writer, seen, said *simulate.Result, b Bounds) (disagree int, err error) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\tmeasured\tsimulated\tdifference\t\t")
-	for _, p := range pairs(seen, said) {
+	fmt.Fprintf(t, "\t%s\t%s\tdifference\t\t\n", seen.Setup, said.Setup)
+	for _, p := range pairs(seen, said, b) {
 		verdict := "ok"
 		switch {
 		case p.few:
@@ -60,7 +63,7 @@ func Agree(w io.Writer, seen, said *simulate.Result) (disagree int, err error) {
 	return disagree, t.Flush()
 }
 
-func pairs(seen, said *simulate.Result) []pair {
+func pairs(seen, said *simulate.Result, by Bounds) []pair {
 	percent := func(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) }
 	seconds := func(x float64) string { return fmt.Sprintf("%.2f s", x) }
 	number := func(x float64) string { return fmt.Sprintf("%.0f", x) }
@@ -68,10 +71,10 @@ func pairs(seen, said *simulate.Result) []pair {
 	for i := range said.Rows {
 		a, b := rowOf(seen, said.Rows[i].Name), &said.Rows[i]
 		few := min(a.Wait.N, b.Wait.N) < fewest
-		shares = append(shares, pair{"share of " + b.Name, a.Share, b.Share, percent, false})
-		waits = append(waits, pair{"median wait of " + b.Name, a.Wait.P50, b.Wait.P50, seconds, few})
+		shares = append(shares, pair{"share of " + b.Name, a.Share, b.Share, percent, by.Share, false})
+		waits = append(waits, pair{"median wait of " + b.Name, a.Wait.P50, b.Wait.P50, seconds, by.Wait, few})
 	}
-	return append(append(shares, waits...), pair{"output tokens a second", seen.OutputRate, said.OutputRate, number, false})
+	return append(append(shares, waits...), pair{"output tokens a second", seen.OutputRate, said.OutputRate, number, by.Rate, false})
 }
 
 func rowOf(r *simulate.Result, name string) *simulate.Row {

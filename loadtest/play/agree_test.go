@@ -27,7 +27,7 @@ func TestAgree(t *testing.T) {
 		"nobody was served": {&simulate.Result{}, 3, "-100.0 %"},
 	} {
 		var b strings.Builder
-		got, err := Agree(&b, c.seen, said)
+		got, err := Agree(&b, c.seen, said, Tenth())
 		if err != nil || got != c.want || !strings.Contains(b.String(), c.says) {
 			t.Errorf("%s: %d, want %d and %q in\n%s%v", name, got, c.want, c.says, b.String(), err)
 		}

@@ -42,16 +42,40 @@ func server(t *testing.T, status int) (base string, asked func() []string) {
 		mu.Unlock()
 		w.Header().Set("X-Fairlane-Wait-Ms", "1500")
 		w.WriteHeader(status)
-		for range 3 {
-			fmt.Fprint(w, "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n")
+		for _, n := range []int{0, 1, 3, 3} { // the role, a token, two in one, the end
+			fmt.Fprintf(w, "data: {\"choices\":[{}],\"usage\":{\"completion_tokens\": %d,\"total_tokens\":53}}\n\n", n)
 		}
-		fmt.Fprint(w, "data: {\"choices\":[{\"delta\":{\"content\":\"\"}}]}\n\ndata: [DONE]\n\n")
+		fmt.Fprint(w, "data: [DONE]\n\n")
 	}))
 	t.Cleanup(s.Close)
 	return s.URL, func() []string {
 		mu.Lock()
 		defer mu.Unlock()
 		return all
+	}
+}
+
+// TestCompletionsAskWithTokens, as many as the workload says, and no two the same.
+func TestCompletionsAskWithTokens(t *testing.T) {
+	t.Parallel()
+	base, asked := server(t, http.StatusOK)
+	w := workload(t, "{outstanding: 2}")
+	w.Users[0].Endpoint = "completions"
+	r, err := Run(t.Context(), Config{Base: base}, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, a := range asked() {
+		_, prompt, _ := strings.Cut(a, `"prompt":[`)
+		prompt, _, _ = strings.Cut(prompt, "]")
+		if n := strings.Count(prompt, ",") + 1; n != 50 || seen[prompt] {
+			t.Fatalf("asked with %d tokens: %s", n, a)
+		}
+		seen[prompt] = true
+	}
+	if want := 3 * r.Requests; int(r.OutputRate*r.Seconds+0.5) < want {
+		t.Errorf("%g tokens a second of %d answers", r.OutputRate, r.Requests)
 	}
 }
 
