@@ -11,6 +11,7 @@ SERVER = os.environ["SERVER"]
 EMBED_BASE = os.environ["EMBED_BASE"]
 EMBED_MODEL = os.environ.get("EMBED_MODEL", "")
 LIMITED_KEY = os.environ.get("LIMITED_KEY", "")
+DAILY_KEY = os.environ.get("DAILY_KEY", "")
 
 # openai refuses to start without a key, so a server that asks for none gets one all the same.
 OPEN = os.environ["KEY"] == "-"

@@ -5,7 +5,7 @@ import json
 
 import openai
 
-from checks import (BASE_URL, EMBED_BASE, EMBED_MODEL, HELLO, KEY, LIMITED_KEY, MODEL, Skip, main, only_fairlane,
+from checks import (BASE_URL, DAILY_KEY, EMBED_BASE, EMBED_MODEL, HELLO, KEY, LIMITED_KEY, MODEL, Skip, main, only_fairlane,
                     only_with_keys, raises, same)
 
 client = openai.OpenAI(base_url=BASE_URL + "/v1", api_key=KEY, max_retries=0, timeout=120)
@@ -220,16 +220,53 @@ def rate_limit():
     only_fairlane("has no limits")
     if not LIMITED_KEY:
         raise Skip("no LIMITED_KEY")
-    limited = openai.OpenAI(base_url=BASE_URL + "/v1", api_key=LIMITED_KEY, max_retries=0)
+    error = used_up(LIMITED_KEY)
+    same(error.code, "rate_limit_exceeded", "code")
+    assert float(error.response.headers["retry-after"]) > 0, error.response.headers
+    same(error.response.headers["x-ratelimit-remaining-requests"], "0", "x-ratelimit-remaining-requests")
+
+
+def retry_after_is_kept():
+    """The client's own retry comes once, and late enough to be let through."""
+    only_fairlane("has no limits")
+    if not LIMITED_KEY:
+        raise Skip("no LIMITED_KEY")
+    used_up(LIMITED_KEY)
+    answers = asked_again(LIMITED_KEY)
+    same([answer.status_code for answer in answers], [429, 200], "statuses")
+
+
+def retry_of_tomorrow_is_not_tried():
+    only_fairlane("has no limits")
+    if not DAILY_KEY:
+        raise Skip("no DAILY_KEY")
+    error = used_up(DAILY_KEY)
+    assert float(error.response.headers["retry-after"]) > 60, error.response.headers
+    same(error.response.headers["x-should-retry"], "false", "x-should-retry")
+    same([answer.status_code for answer in asked_again(DAILY_KEY)], [429], "statuses")
+
+
+def used_up(key):
+    """Spend what the key may do, and return the refusal."""
+    limited = openai.OpenAI(base_url=BASE_URL + "/v1", api_key=key, max_retries=0)
 
     def until_refused():
         for _ in range(100):
             limited.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=1)
 
-    error = raises(openai.RateLimitError, until_refused)
-    same(error.code, "rate_limit_exceeded", "code")
-    assert float(error.response.headers["retry-after"]) > 0, error.response.headers
-    same(error.response.headers["x-ratelimit-remaining-requests"], "0", "x-ratelimit-remaining-requests")
+    return raises(openai.RateLimitError, until_refused)
+
+
+def asked_again(key):
+    """Ask once with the client's usual retries, and return every answer that it had."""
+    answers = []
+    http = openai.DefaultHttpxClient(event_hooks={"response": [answers.append]})
+    with openai.OpenAI(base_url=BASE_URL + "/v1", api_key=key, http_client=http) as limited:
+        try:
+            limited.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=1)
+        except openai.RateLimitError:
+            pass
+    return answers
 
 
 def timeout():
@@ -248,5 +285,6 @@ main("openai-python", [
     chat_completion, chat_with_several_choices, chat_stream, chat_stream_with_usage, chat_stream_helper, many_streams_at_once,
     tool_call, tool_call_stream, tool_result, completion, completion_of_a_list, completion_stream, embeddings,
     response, response_stream, response_that_is_not_there, list_of_models, one_model, request_id,
-    unknown_model, unknown_path, bad_request, wrong_key, rate_limit, timeout, cancelled_streams_free_their_slots,
+    unknown_model, unknown_path, bad_request, wrong_key, rate_limit, retry_after_is_kept, retry_of_tomorrow_is_not_tried, timeout,
+    cancelled_streams_free_their_slots,
 ])

@@ -10,7 +10,8 @@
 #
 # SERVER       fairlane (the default), or vllm: then what only fairlane does is skipped
 # EMBED_MODEL  the model for embeddings; else the first that EMBED_BASE lists
-# LIMITED_KEY  a key with a limit of a few requests a minute, for the check of 429
+# LIMITED_KEY  a key with a limit of a few requests a minute, for the checks of 429
+# DAILY_KEY    a key with a limit of a few requests a day, for the check of a 429 that is not to be waited for
 # CLIENTS_DIR  where the clients are installed and kept; else a temporary directory
 set -euo pipefail
 
