@@ -45,7 +45,7 @@ func (s subject) name() string {
 type quotaGetCmd struct {
 	adminPort
 
-	Who string `arg:"" help:"An id or an email, or key:ID."`
+	Who string `arg:"" help:"An id or an email, key:ID, group:NAME or role:NAME."`
 }
 
 // Run prints what is in force.
@@ -53,6 +53,9 @@ func (c *quotaGetCmd) Run(w *cli.World) error {
 	var q quota.InForce
 	if err := c.read(w, "/api/v1/quotas?of="+url.QueryEscape(c.Who), &q); err != nil {
 		return err
+	}
+	if q.UserKey == "" {
+		return tellAll(w, &q)
 	}
 	fmt.Fprintf(w.Stdout, "%s", q.UserKey)
 	if q.Name != "" && !strings.HasSuffix(q.UserKey, ":"+q.Name) {
@@ -80,6 +83,43 @@ func (c *quotaGetCmd) Run(w *cli.World) error {
 			}
 		}
 	})
+}
+
+// tellAll prints what is set for a group or a role.
+func tellAll(w *cli.World, q *quota.InForce) error {
+	o := q.Override
+	if o == nil {
+		fmt.Fprintf(w.Stdout, "%s has no quota: the rules hold.\n", q.Who)
+		return nil
+	}
+	until, wrong := untilWhen(o), wrongWith(o)
+	if until != "" {
+		until = " until " + until
+	}
+	if wrong != "" {
+		wrong = " (" + wrong + ")"
+	}
+	fmt.Fprintf(w.Stdout, "%s: each may send %s%s%s, unless something is set for the person or the key.\n", q.Who, o.Limits, until, wrong)
+	return nil
+}
+
+func untilWhen(o *quota.Override) string {
+	if o.Until.IsZero() {
+		return ""
+	}
+	return o.Until.Local().Format(time.DateTime)
+}
+
+// wrongWith says why an override is kept out.
+func wrongWith(o *quota.Override) string {
+	switch {
+	case o.Error == "":
+		return ""
+	case o.Held == "":
+		return "kept out: " + o.Error
+	default:
+		return "kept out: " + o.Error + "; held: " + o.Held
+	}
 }
 
 // followed says what the load makes of a limit.
@@ -147,17 +187,7 @@ func (c *quotaListCmd) Run(w *cli.World) error {
 	}
 	return table(w.Stdout, "WHO\tLIMITS\tUNTIL\t", func(t io.Writer) {
 		for _, o := range all {
-			until, wrong := "", ""
-			if !o.Until.IsZero() {
-				until = o.Until.Local().Format(time.DateTime)
-			}
-			if o.Error != "" {
-				wrong = "kept out: " + o.Error
-				if o.Held != "" {
-					wrong += "; held: " + o.Held
-				}
-			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", o.Name, o.Limits, until, wrong)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", o.Name, o.Limits, untilWhen(&o), wrongWith(&o))
 		}
 	})
 }

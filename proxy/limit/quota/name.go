@@ -57,21 +57,29 @@ func person(id, size string) Name {
 // rate_limit:user:alice:heavy. An id may hold colons; an email is made lower case.
 func ParseName(s string) (Name, error) {
 	kind, id, ok := strings.Cut(strings.TrimPrefix(s, Prefix), ":")
-	if !ok || id == "" || !slices.Contains([]string{User, Key, Group, Role}, kind) {
-		return Name{}, fmt.Errorf("%q: expected user:<id or email>, key:<id>, group:<name> or role:<name>, and after a user's id may follow %s: %w",
-			s, ":light, :medium or :heavy", ErrInvalid)
+	switch {
+	case ok && id != "" && slices.Contains([]string{User, Key, Group, Role}, kind):
+	case ok && kind != "" && slices.Contains(sizes(), id):
+		return Name{}, fmt.Errorf("%q: the %s requests of somebody are user:%s:%s, at the command line %s --size %s: %w", s, id, kind, id, kind, id, ErrInvalid)
+	default:
+		return Name{}, fmt.Errorf("%q: expected user:<id or email>, key:<id>, group:<name> or role:<name>: %w", s, ErrInvalid)
 	}
 	n := Name{Kind: kind, ID: id}
 	if kind == User {
-		n = person(id, "")
-		if i := strings.LastIndexByte(id, ':'); i > 0 && slices.Contains(sizes(), id[i+1:]) {
-			n = person(id[:i], id[i+1:])
-		}
+		n = sized(id)
 	}
 	if strings.TrimSpace(n.ID) != n.ID || strings.ContainsFunc(n.ID, unicode.IsControl) {
 		return Name{}, fmt.Errorf("%q: nobody's id begins or ends with a space, or has a line break in it: %w", s, ErrInvalid)
 	}
 	return n, nil
+}
+
+// sized is the name of somebody's override, whose size may stand after a colon.
+func sized(id string) Name {
+	if i := strings.LastIndexByte(id, ':'); i > 0 && slices.Contains(sizes(), id[i+1:]) {
+		return person(id[:i], id[i+1:])
+	}
+	return person(id, "")
 }
 
 // sought is the name of a key if it is the one by which its override is looked for.

@@ -172,6 +172,36 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestASizeHasAPlace that the error names.
+func TestASizeHasAPlace(t *testing.T) {
+	t.Parallel()
+	if _, err := ParseName("alice:heavy"); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "user:alice:heavy, at the command line alice --size heavy") {
+		t.Error(err)
+	}
+}
+
+// TestShowOfAGroup is what is set for it, and not what somebody of that name has.
+func TestShowOfAGroup(t *testing.T) {
+	t.Parallel()
+	b := with(t, map[string]string{"group:vip": "200/minute", "role:bad": "2/week"})
+	s := &Service{Book: b}
+	for who, want := range map[string]InForce{
+		"group:vip":            {Who: "group:vip", Known: true, Override: &Override{Name: "group:vip", Limits: "200/minute"}},
+		"rate_limit:group:vip": {Who: "group:vip", Known: true, Override: &Override{Name: "group:vip", Limits: "200/minute"}},
+		"role:none":            {Who: "role:none", Known: true},
+	} {
+		if got, err := s.Show(t.Context(), who); err != nil || !cmp.Equal(want, got) {
+			t.Errorf("%s: %v\n%s", who, err, cmp.Diff(want, got))
+		}
+	}
+	if got, err := s.Show(t.Context(), "role:bad"); err != nil || got.Override == nil || got.Override.Error == "" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := s.Show(t.Context(), "group: x"); !errors.Is(err, ErrInvalid) {
+		t.Error(err)
+	}
+}
+
 // TestWhoseCounts goes down the order.
 func TestWhoseCounts(t *testing.T) {
 	t.Parallel()

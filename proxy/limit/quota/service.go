@@ -53,7 +53,7 @@ type Change struct {
 
 // List gives all overrides, by name.
 func (s *Service) List(ctx context.Context) ([]Override, error) {
-	source, now := s.Book.cfg.Source, *s.Book.now.Load()
+	source := s.Book.cfg.Source
 	texts := map[string]string{}
 	err := source.Names(ctx, func(names []string) error {
 		found, err := source.Read(ctx, names)
@@ -73,21 +73,27 @@ func (s *Service) List(ctx context.Context) ([]Override, error) {
 	}
 	out := make([]Override, 0, len(texts))
 	for full, text := range texts {
-		o := Override{Name: strings.TrimPrefix(full, Prefix), Limits: text, Until: ends[full]}
 		name, err := sought(full)
-		if err == nil {
-			_, err = parse(text)
-		}
+		o := s.override(name, Value{text, ends[full]})
 		if err != nil {
-			o.Error = err.Error()
-			if known := now[name]; known != nil {
-				o.Held = known.said
-			}
+			o.Name, o.Error = strings.TrimPrefix(full, Prefix), err.Error()
 		}
 		out = append(out, o)
 	}
 	slices.SortFunc(out, func(a, b Override) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+// override tells of one that lies in the source.
+func (s *Service) override(name Name, v Value) Override {
+	o := Override{Name: strings.TrimPrefix(name.String(), Prefix), Limits: v.Text, Until: v.Until}
+	if _, err := parse(v.Text); err != nil {
+		o.Error = err.Error()
+		if known := (*s.Book.now.Load())[name]; known != nil {
+			o.Held = known.said
+		}
+	}
+	return o
 }
 
 // Set writes an override, or deletes it if there are no limits. With a time it is

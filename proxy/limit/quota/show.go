@@ -12,7 +12,7 @@ import (
 	"fairlane/proxy/policy"
 )
 
-// InForce is what somebody may do.
+// InForce is what somebody may do. Of a group or a role there is only Override.
 type InForce struct {
 	Who     string   `json:"who"`
 	UserKey string   `json:"user_key"`
@@ -23,6 +23,9 @@ type InForce struct {
 	// depends on roles and groups is not known then.
 	Known   bool           `json:"known"`
 	Buckets []BucketStatus `json:"buckets"`
+	// Override is what each member of a group, or each who has a role, has in place of
+	// what the rules say, unless something more personal is set; nil: there is none.
+	Override *Override `json:"override,omitempty"`
 }
 
 // BucketStatus is what is left in one bucket.
@@ -46,14 +49,19 @@ type LevelStatus struct {
 }
 
 // Show says what is in force for somebody: user:<id>, key:<id>, or just an id or
-// an email.
+// an email; and what is set for group:<name> and role:<name>.
 func (s *Service) Show(ctx context.Context, who string) (InForce, error) {
 	kind, id, ok := strings.Cut(strings.TrimPrefix(who, Prefix), ":")
-	if !ok || !slices.Contains([]string{User, Key, "ip"}, kind) {
+	if !ok || !slices.Contains([]string{User, Key, Group, Role, "ip"}, kind) {
 		kind, id = User, strings.TrimPrefix(who, Prefix)
 	}
-	if id == "" {
+	switch {
+	case id == "":
 		return InForce{}, fmt.Errorf("name somebody: an id, an email, or key:<id>: %w", ErrInvalid)
+	case kind == Group || kind == Role:
+		return s.showAll(ctx, kind+":"+id)
+	case kind == User:
+		id = sized(id).ID
 	}
 	whom, known := s.Book.callers.find(kind, id)
 	if !known {
@@ -81,6 +89,20 @@ func (s *Service) Show(ctx context.Context, who string) (InForce, error) {
 		}
 	}
 	return out, nil
+}
+
+// showAll says what is set for a group or a role.
+func (s *Service) showAll(ctx context.Context, who string) (InForce, error) {
+	name, err := ParseName(who)
+	if err != nil {
+		return InForce{}, err
+	}
+	v, set, err := s.written(ctx, name)
+	out := InForce{Who: who, Known: true}
+	if set {
+		out.Override = new(s.override(name, v))
+	}
+	return out, err
 }
 
 // questions are chats of all sizes, small ones first: sizes are told apart by
