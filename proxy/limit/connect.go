@@ -25,8 +25,8 @@ import (
 // Of sentinels and clusters several are named by commas; the first one has the
 // credentials and the query, and several without a master_name are a cluster.
 // Sentinels have credentials of their own: sentinel_username and
-// sentinel_password. A user of Redis' ACL needs ~fairlane:* ~rate_limit:* and
-// +eval +evalsha +time +get +set +del +mget +exists +scan +pttl +ping.
+// sentinel_password. What a user of Redis' ACL needs stands in deploy/fairlane.yaml,
+// and is tested from there.
 type Address struct {
 	URL string
 	CAs *x509.CertPool // of rediss://; nil: the system's
@@ -58,7 +58,7 @@ func (a Address) options() (*redis.UniversalOptions, error) {
 	if err != nil {
 		return nil, errors.New("it is no URL") // the parser's error would show the password
 	}
-	opts := &redis.UniversalOptions{ClientName: "fairlane", MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true}
+	opts := &redis.UniversalOptions{ClientName: "fairlane", DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true}
 	cluster, err := ours(opts, first)
 	if err != nil {
 		return nil, err
