@@ -32,8 +32,25 @@
 // rounded but what is told: a wait and a reset up, what remains down. Parse keeps N
 // and B up to 10^12, and Period and T(B) up to a hundred years.
 //
-// When a limit changes, what was used keeps the time that it would have taken to
-// flow back.
+// # A limit that changes
+//
+// What was used keeps the time that it would have taken to flow back, if the period is
+// the same: a level is found by the period of its limit, so that of "5/second;
+// 100/hour" each part finds its own, in whatever order they stand. A limit with another
+// period is another bucket, and full: who has used up 3/minute and gets 180/hour has
+// all of that at once, and so once more with every change of the period. To carry over
+// what is missing would need the old limit, which no single call knows: its key would
+// have to name all limits of a caller, and time is no measure between periods, as a day
+// that is used up would be a day of waiting for 30/minute. So whoever lowers a limit
+// and wants it to hold from now on leaves the period as it is: 60/hour for 600/hour.
+//
+// # What Python's limits takes and Parse does not
+//
+// There 0/minute lets nothing through. Here a limit slows down and locks nobody out, so
+// zero is an error that says what does; nor is there a period of 0 minutes. Amounts end
+// at 10^12, and a period, and the time in which an empty bucket fills, at a hundred
+// years. No text at all is an error there, and here no limit; between separators it is
+// an error here, too. The burst is ours alone.
 //
 // # Memory
 //

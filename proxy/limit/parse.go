@@ -56,7 +56,8 @@ func clip(s string) string {
 //	unit   = second | minute | hour | day | month | year, also plural
 //
 // Case and spaces are free; a month has 30 days and a year 360. An error is a
-// [*SyntaxError]. Nothing, or nothing but spaces, is no limit.
+// [*SyntaxError]. Nothing, or nothing but spaces, is no limit. What Python takes and
+// this does not stands in the package's documentation.
 func Parse(text string) ([]Limit, error) {
 	p := &parser{text: text}
 	p.space()
@@ -97,7 +98,7 @@ func (p *parser) wrong(pos int, expected string) error {
 func (p *parser) single() (Limit, error) {
 	p.space()
 	start := p.pos
-	n, err := p.number("a whole number, as in 30/minute")
+	n, err := p.amount()
 	if err != nil {
 		return Limit{}, err
 	}
@@ -122,6 +123,16 @@ func (p *parser) single() (Limit, error) {
 		return Limit{}, p.wrong(start, "a burst that takes at most 100 years to fill again")
 	}
 	return l, nil
+}
+
+// amount reads how much is let through. A limit slows down and locks nobody out.
+func (p *parser) amount() (int64, error) {
+	start := p.pos
+	n, err := p.number("a whole number, as in 30/minute")
+	if err != nil && strings.HasPrefix(p.rest(), "0") && strings.Trim(p.rest()[:run(p.rest(), isDigit)], "0") == "" {
+		return 0, p.wrong(start, "a number from 1 (1/year is next to nothing; who is to be locked out loses their key or account)")
+	}
+	return n, err
 }
 
 // number reads a whole number of at least 1, and the space after it.
