@@ -51,7 +51,7 @@ func (x *exchange) asked() *scheduler.Asked {
 	id, q := x.id, x.req
 	a := &scheduler.Asked{
 		ID: id.ID, Roles: id.Roles, Groups: id.Groups, Key: id.KeyID, Auth: string(id.AuthType), IP: id.IP,
-		Chars: q.InputChars, Estimate: x.s.estimates.input(x.at.model, q), Prefix: q.PrefixHash,
+		Chars: x.s.estimates.chars(x.at.model, q), Estimate: x.s.estimates.input(x.at.model, q), Prefix: q.PrefixHash,
 	}
 	if x.decision != nil {
 		a.Priority = x.decision.Priority

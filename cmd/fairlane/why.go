@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -24,6 +25,9 @@ type whyCmd struct {
 
 // Run prints why requests waited.
 func (c *whyCmd) Run(w *cli.World) error {
+	if strings.TrimSpace(c.Who) == "" {
+		return errors.New("whose requests? Name a request's id, a person, or a conversation's id")
+	}
 	list, err := c.find(w)
 	if err != nil {
 		return err

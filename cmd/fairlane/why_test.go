@@ -49,6 +49,9 @@ func TestWhyFindsWhoIsMeant(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &list); err != nil || code != 0 || len(list.Receipts) != 1 || asked[len(asked)-1] != "id=r1&last=1h30m0s&limit=5" {
 		t.Errorf("exit %d: %s, %v; asked %q", code, out, err, asked)
 	}
+	if code, out, complaint := try(t, nil, "why", " ", "--admin", s.URL); code != 1 || out != "" || !strings.Contains(complaint, "whose requests") {
+		t.Errorf("of nobody in particular: %d %q %q", code, out, complaint)
+	}
 	if code, _, complaint := try(t, nil, "why", "nobody", "--admin", s.URL); code != 1 || !strings.Contains(complaint, "history.receipts") {
 		t.Errorf("exit %d: %s", code, complaint)
 	}

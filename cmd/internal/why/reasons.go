@@ -75,7 +75,11 @@ func (t *teller) ahead() string {
 		return ""
 	}
 	if a.Position == 1 {
-		return "When it came nobody was before it, but everything was in use" + t.crowd() + "."
+		s := "When it came nobody was before it"
+		if reason := obstacle(a.Blocked); reason != "" {
+			s += ", but " + reason
+		}
+		return s + t.crowd() + "."
 	}
 	var parts []string
 	if a.Own > 0 {

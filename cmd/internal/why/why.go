@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"time"
 
@@ -177,9 +178,19 @@ func (t *teller) failure() string {
 		return "the model server did not answer in time"
 	case scheduler.CodeNoBackend:
 		return "no model server was up"
+	case scheduler.CodeBackendFailed:
+		return "the model server " + t.broke()
 	default:
-		return "the model server answered with an error (" + cmp.Or(string(t.e.Code), fmt.Sprint("status ", t.e.Status)) + ")"
+		return "something went wrong inside fairlane (" + cmp.Or(string(t.e.Code), fmt.Sprint("status ", t.e.Status)) + ")"
 	}
+}
+
+// broke says how far the answer had come. The status of a stream may be older than it.
+func (t *teller) broke() string {
+	if t.e.TTFTMS > 0 || t.e.Status == http.StatusOK && !t.e.Stream {
+		return "broke off in the middle of its answer"
+	}
+	return "failed before its answer began"
 }
 
 // open is how a request stands that is not over.

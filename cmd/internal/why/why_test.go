@@ -90,6 +90,16 @@ func stories() map[string]*scheduler.Receipt {
 	r.Edge.WaitMS, r.Edge.Attempts = 10, 2
 	out["retried"] = r
 
+	for name, ttft := range map[string]float64{"broke_off": 420, "failed": 0} {
+		r = alice()
+		r.Queue.Arrived = scheduler.Standing{Position: 1, Blocked: scheduler.BlockedNoBackend}
+		r.Queue.Attempts = []scheduler.AttemptReceipt{{Backend: "gpu-a:8000", At: after(0.01), EndedAt: after(3), End: "failed", Charged: 331}}
+		r.Edge.EndedAt, r.Edge.Outcome, r.Edge.Status, r.Edge.Code = after(3), scheduler.Failed, 200, scheduler.CodeBackendFailed
+		r.Edge.Granted, r.Edge.WaitMS, r.Edge.TTFTMS, r.Edge.DurationMS = true, 10, ttft, 3000
+		r.Queue.End, r.Queue.EndedAt = "failed", after(3)
+		out[name] = r
+	}
+
 	r = alice()
 	r.CallID, r.Queue = "", nil
 	r.Edge.EndedAt, r.Edge.Outcome, r.Edge.Status, r.Edge.DurationMS = after(0.001), scheduler.Refused, 429, 1
