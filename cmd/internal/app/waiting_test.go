@@ -84,8 +84,9 @@ func TestWhoWaitsSeesIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hidden, content := strings.LastIndex(string(rest), `"done":true,"hidden":true`), strings.Index(string(rest), `"content":"hi"`)
-	if hidden < 0 || content < hidden || !strings.HasSuffix(string(rest), "data: [DONE]\n\n") {
+	hidden := `"done":true,"hidden":true`
+	before, after, answered := strings.Cut(string(rest), `"content":"hi"`)
+	if !answered || !strings.Contains(before, hidden) || strings.Count(after, hidden) != 1 || !strings.HasSuffix(after, "data: [DONE]\n\n") {
 		t.Errorf("then %s", rest)
 	}
 	if a := <-first; a.status != http.StatusOK || a.header.Get("X-Fairlane-Queue-Position") != "0" || a.header.Get("X-Fairlane-Wait-Ms") == "" {
