@@ -2,6 +2,7 @@ package app
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -83,11 +84,20 @@ func TestAQuotaInRedisHoldsInAllProcesses(t *testing.T) {
 	if got := a.metric("fairlane_limit_store_fallback_total"); got == "0" || got == "" {
 		t.Errorf("the fallback is counted %q times", got)
 	}
+	was := a.metric("fairlane_limit_store_fallback_total")
+	var q quota.InForce
+	if a.look("/api/v1/quotas?of=alice", &q); a.metric("fairlane_limit_store_fallback_total") != was {
+		t.Error("a look counts as a decision")
+	}
 	server.Begin()
 	a.until("it is healed", func() bool { return a.metric("fairlane_redis_up") == "1" })
 	a.may("alice", "1000") // the new server knows of no quota
-	if n := len(a.lines("the store of limits does not answer; each process keeps its own until it does")); n != 1 {
-		t.Errorf("that Redis was away is said %d times", n)
+	said := a.lines("the store of limits does not answer; each process keeps its own until it does")
+	if len(said) != 1 || !strings.HasPrefix(fmt.Sprint(said[0]["error"]), "redis: ") {
+		t.Errorf("that Redis was away, and why, is said so: %v", said)
+	}
+	if said := a.lines("the quotas can't be read; the last ones hold until they can"); len(said) > 0 {
+		t.Errorf("that Redis was away is said of the quotas, too: %v", said)
 	}
 }
 
