@@ -64,7 +64,7 @@ func (l *leader) adopt(w *workerState, r *scheduler.Running, now time.Time) {
 		fence: r.Grant.Fence, number: r.Grant.Number, worker: w, sent: r.Sent,
 	}
 	a.taken.Store(true)
-	charged := max(r.Grant.Charged, l.turn.Cost(spent(a)))
+	charged := max(r.Grant.Charged, l.turn.Cost(a.Spent()))
 	if a.paid = l.over.ids[it.entry.ID].paid; a.paid != nil {
 		charged = l.turn.Cost(*a.paid)
 	}

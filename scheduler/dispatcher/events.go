@@ -139,7 +139,8 @@ func (l *leader) ended(it *item, ev *scheduler.Event, now time.Time) {
 	l.forget(it)
 }
 
-// learn takes what a completed request turned out to be.
+// learn takes what a completed request turned out to be. Of what broke off, settling
+// it learns.
 func (l *leader) learn(e *scheduler.Entry, a *attempt, u scheduler.Usage, now time.Time) {
 	l.turn.Learn(now, e, &a.Run, u)
 	l.cfg.Metrics.learned(l.cfg.Pool, a.Input, u)
@@ -155,16 +156,11 @@ func (l *leader) learn(e *scheduler.Entry, a *attempt, u scheduler.Usage, now ti
 func (l *leader) hungUp(it *item) {
 	l.receipts.over(it, string(scheduler.Cancelled))
 	if it.run.sent {
-		l.settle(it, spent(it.run), false)
+		l.settle(it, it.run.Spent(), false)
 	} else {
 		l.dropAttempt(it)
 	}
 	l.forget(it)
-}
-
-// spent is what an attempt cost of which no usage will be heard.
-func spent(a *attempt) scheduler.Usage {
-	return scheduler.Usage{Input: a.Input.Tokens, Cached: a.Input.Cached, Output: a.Generated}
 }
 
 // beyond is what u is more than what was paid.

@@ -71,7 +71,7 @@ func (l *leader) reconcile(w *workerState, b *scheduler.Beat, now time.Time) {
 // vanished ends a request whose end was told to an earlier leader, which counted
 // it; all that is left is the entry. What it cost is still owed here.
 func (l *leader) vanished(it *item) {
-	u := spent(it.run)
+	u := it.run.Spent()
 	it.ended = it.run.fence
 	l.turn.Settle(time.Now(), &it.req, &it.run.Run, u, false)
 	l.ran(it)
@@ -82,7 +82,7 @@ func (l *leader) vanished(it *item) {
 // notices the silence. If only we did not hear the worker, it runs on and pays
 // later for the rest.
 func (l *leader) lost(it *item) {
-	id, u := it.entry.ID, spent(it.run)
+	id, u := it.entry.ID, it.run.Spent()
 	l.receipts.over(it, string(scheduler.Lost))
 	l.settle(it, u, false)
 	l.forget(it)

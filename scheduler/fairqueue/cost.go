@@ -48,12 +48,6 @@ func Actual(w Weights, input, cached, output int) Cost {
 	return thousandths(w.prompt(input, cached) + w.Output*float64(max(output, 0)))
 }
 
-// HangUp is what a client that left is charged once the backend had its request:
-// the prefill was done for it, however early it left.
-func HangUp(w Weights, in Input, generated int) Cost {
-	return Actual(w, in.Tokens, in.Cached, generated)
-}
-
 func (w Weights) prompt(input, cached int) float64 {
 	input = max(input, 0)
 	cached = min(max(cached, 0), input)

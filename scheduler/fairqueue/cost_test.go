@@ -36,44 +36,10 @@ func TestCost(t *testing.T) {
 		{"reserve of nothing", Reserve(w, Input{}), Token},
 		{"beyond all bounds", Actual(w, math.MaxInt, 0, math.MaxInt), mostCost},
 		{"weights that are none", Actual(Weights{Input: math.NaN()}, 1, 0, 0), mostCost},
-		{"hang-up before the first byte: the whole prompt", HangUp(w, cold, 0), 5050 * Token},
-		{"hang-up after 10 tokens", HangUp(w, chat, 10), 570 * Token},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, tt.got, tt.want)
 		}
-	}
-}
-
-// TestHangUpsPayForTheirPrompts: someone who sends long prompts and leaves before
-// the first byte does not get more of the GPU's work than a neighbour.
-func TestHangUpsPayForTheirPrompts(t *testing.T) {
-	q, w := newQueue(1), defaults()
-	in := map[string]Input{
-		"leaver": {Tokens: 20_000, Sequences: 1, Expected: 300, Stream: true},
-		"stayer": {Tokens: 1_000, Sequences: 1, Expected: 300, Stream: true},
-	}
-	push := func(user string) {
-		q.Push(&Request{ID: user}, []Step{{user, 1}}, User{Key: user})
-	}
-	for range 4 { // both always have work
-		push("leaver")
-		push("stayer")
-	}
-	work := map[string]float64{}
-	for range 3000 {
-		r := q.Dispatch(func(r *Request, _ bool) Decision { return Decision{Take, Reserve(w, in[r.ID])} })
-		push(r.ID)
-		work[r.ID] += float64(in[r.ID].Tokens)
-		if r.ID == "leaver" {
-			q.Settle(r, HangUp(w, in[r.ID], 0))
-			continue
-		}
-		work[r.ID] += 2 * 300
-		q.Settle(r, Actual(w, 1_000, 0, 300))
-	}
-	if share := work["leaver"] / (work["leaver"] + work["stayer"]); math.Abs(share-0.5) > 0.02 {
-		t.Errorf("who leaves got %.1f %% of the work", 100*share)
 	}
 }
 

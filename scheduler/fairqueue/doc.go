@@ -71,7 +71,7 @@
 //   - Who is at its max_running leaves the heap and comes back like one that was
 //     idle. Staying in front it would block the others; skipped in place it would
 //     hoard credit for the day on which its limit is raised.
-//   - A hang-up costs the whole prompt ([HangUp]): the prefill was done.
+//   - A hang-up costs the whole prompt: the prefill was done.
 //
 // Ties go to who has been ready for longer. Activations are all different, so no
 // id is looked at, and the same calls always give the same order.

@@ -52,16 +52,17 @@ type person struct {
 
 // job is one request, and what becomes of it.
 type job struct {
-	e      *scheduler.Entry
-	out    int                                     // tokens that it makes
-	leaves bool                                    // before the first byte
-	usage  func(u scheduler.Usage) scheduler.Usage // that the backend tells
-	of     *person
-	asked  time.Time
-	run    Run
-	read   float64
-	made   float64
-	req    *reqOf
+	e        *scheduler.Entry
+	out      int                                     // tokens that it makes
+	leaves   bool                                    // before the first byte
+	leavesAt int                                     // tokens; 0: never
+	usage    func(u scheduler.Usage) scheduler.Usage // that the backend tells
+	of       *person
+	asked    time.Time
+	run      Run
+	read     float64
+	made     float64
+	req      *reqOf
 }
 
 func newStreet(t *testing.T, slots int, people ...*person) *street {
@@ -160,7 +161,7 @@ func (s *street) step(j *job) (over bool) {
 		left -= read / promptRate
 		if j.leaves && j.read >= float64(j.e.InputTokens)/2 { // vLLM reads what it has begun
 			s.work[name] += float64(j.e.InputTokens) - j.read
-			s.d.Settle(s.at(), &j.req.r, &j.run, scheduler.Usage{Input: j.run.Input.Tokens, Cached: j.run.Input.Cached}, false)
+			s.d.Settle(s.at(), &j.req.r, &j.run, j.run.Spent(), false)
 			return true
 		}
 	}
@@ -174,6 +175,10 @@ func (s *street) step(j *job) (over bool) {
 	j.made += made
 	s.work[name] += 2 * made
 	j.run.Generated = int(j.made)
+	if j.leavesAt > 0 && j.run.Generated >= j.leavesAt {
+		s.d.Settle(s.at(), &j.req.r, &j.run, j.run.Spent(), false)
+		return true
+	}
 	if j.made < float64(j.out) {
 		s.d.Progress(s.at(), &j.req.r, &j.run)
 		return false

@@ -23,6 +23,9 @@
 //   - Its output is E = min(max(the user's mean, ½ of the class's mean), max_tokens),
 //     of one sequence. Who is new costs what its class does, a class that is new
 //     what the pool does, and at first all cost 256 tokens.
+//   - An answer that broke off, as its client left or its backend died, would have
+//     become at least as long as what was seen of it. It raises the means that are
+//     below that, and lowers none.
 //   - The cached part of its prompt is the mean of its user in its prefix group, 0
 //     where the backend does not report it.
 //   - An answer that does not stream shows nothing before its end; how far it is

@@ -69,13 +69,7 @@ func (s *estimates) output(e *scheduler.Entry) int {
 	if !Generates(e.Endpoint) {
 		return 0
 	}
-	expected := float64(coldOutput)
-	if s.pool.N > 0 {
-		expected = s.pool.Value
-	}
-	if m := s.classes[e.Class]; m != nil {
-		expected = m.Value
-	}
+	expected := s.ofClass(e.Class)
 	if m := s.users[e.User]; m != nil {
 		expected = max(m.Value, expected/2)
 	}
@@ -83,6 +77,20 @@ func (s *estimates) output(e *scheduler.Entry) int {
 		expected = min(expected, float64(e.MaxTokens))
 	}
 	return max(int(expected), 1)
+}
+
+func (s *estimates) ofClass(class string) float64 {
+	if m := s.classes[class]; m != nil {
+		return m.Value
+	}
+	return s.ofPool()
+}
+
+func (s *estimates) ofPool() float64 {
+	if s.pool.N > 0 {
+		return s.pool.Value
+	}
+	return coldOutput
 }
 
 // Generates reports whether an endpoint's answers are generated tokens.
@@ -107,11 +115,42 @@ func (d *Decider) Learn(now time.Time, e *scheduler.Entry, run *Run, u scheduler
 			s.gap.add(max(now.Sub(run.At).Seconds()-s.first.Value, 0) / perSequence)
 		}
 	}
+	d.learnCached(e, u)
+}
+
+// learnBroken takes what is known of an answer that broke off. It would have become
+// at least as long as what was seen of it, so it raises means and never lowers one:
+// who always leaves early is else never learned. What does not stream was not seen.
+func (d *Decider) learnBroken(e *scheduler.Entry, u scheduler.Usage) {
+	s := &d.estimates
+	if seen := float64(u.Output) / float64(max(e.Sequences, 1)); Generates(e.Endpoint) && (e.Stream || u.Known) {
+		class, pool := s.ofClass(e.Class), s.ofPool()
+		raise(s.users, e.User, seen, class)
+		raise(s.classes, e.Class, seen, pool)
+		if seen > pool {
+			s.pool.add(seen)
+		}
+	}
+	d.learnCached(e, u)
+}
+
+// raise adds what is more than what is expected: the mean, or something else as long as
+// there is none.
+func raise(m map[string]*Mean, k string, seen, otherwise float64) {
+	if known := m[k]; known != nil {
+		otherwise = known.Value
+	}
+	if seen > otherwise {
+		of(m, k).add(seen)
+	}
+}
+
+func (d *Decider) learnCached(e *scheduler.Entry, u scheduler.Usage) {
 	if !u.CachedKnown || e.PrefixGroup == 0 {
 		return
 	}
 	if u.Input > 0 {
-		of(s.cached, cacheKey{e.User, e.PrefixGroup}).add(float64(u.Cached) / float64(u.Input))
+		of(d.estimates.cached, cacheKey{e.User, e.PrefixGroup}).add(float64(u.Cached) / float64(u.Input))
 	}
 	d.Pool.Learn(e.PrefixGroup, u.Cached/max(e.Sequences, 1))
 }

@@ -31,10 +31,16 @@ func (d *Decider) FirstToken(now time.Time, run *Run, took time.Duration) {
 // Progress charges what was generated beyond the reserve. It returns the cost that
 // was delivered since the last time.
 func (d *Decider) Progress(now time.Time, r *fairqueue.Request, run *Run) fairqueue.Cost {
-	cost := fairqueue.Actual(d.weights, run.Input.Tokens, run.Input.Cached, run.Generated)
+	cost := d.Cost(run.Spent())
 	d.Queue.Progress(r, d.cfg.Manner.Charge(cost))
 	run.Hold.Progress(now, run.Generated)
 	return run.deliver(cost)
+}
+
+// Spent is what it cost until now, as far as it is known. It is what a client pays that
+// leaves once the backend has its request: the prefill was done, however early it left.
+func (run *Run) Spent() scheduler.Usage {
+	return scheduler.Usage{Input: run.Input.Tokens, Cached: run.Input.Cached, Output: run.Generated}
 }
 
 func (run *Run) deliver(cost fairqueue.Cost) fairqueue.Cost {
@@ -43,9 +49,13 @@ func (run *Run) deliver(cost fairqueue.Cost) fairqueue.Cost {
 	return more
 }
 
-// Settle ends a request that was served, wholly or in part, and returns its slots.
-// It returns the cost that was delivered since the last time.
+// Settle ends a request that was served, wholly or in part, and returns its slots. Of
+// what broke off it learns what can be learned; Learn is for what was completed. It
+// returns the cost that was delivered since the last time.
 func (d *Decider) Settle(now time.Time, r *fairqueue.Request, run *Run, u scheduler.Usage, completed bool) fairqueue.Cost {
+	if o, ok := r.Value.(Owner); ok && !completed {
+		d.learnBroken(o.Entry(), u)
+	}
 	cost := d.Cost(u)
 	d.Queue.Settle(r, d.cfg.Manner.Charge(cost))
 	d.release(now, r, run, completed)
