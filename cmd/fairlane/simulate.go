@@ -46,7 +46,7 @@ func (c *simulateCmd) Run(w *cli.World) error {
 			if err != nil {
 				return err
 			}
-			r, err := simulate.Run(load, s, p)
+			r, err := simulate.Run(w.Ctx, load, s, p)
 			if err != nil {
 				return err
 			}
@@ -64,13 +64,13 @@ func (c *simulateCmd) load() (*simulate.Workload, error) {
 	if c.Seed > 0 {
 		load.Seed = c.Seed
 	}
-	if c.Duration > 0 {
+	if c.Duration != 0 {
 		load.Duration = c.Duration
 	}
 	if c.GPU != "" {
 		load.GPU.Profile = c.GPU
 	}
-	return load, nil
+	return load, load.Validate()
 }
 
 func (c *simulateCmd) read() (*simulate.Workload, error) {

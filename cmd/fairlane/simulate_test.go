@@ -52,6 +52,7 @@ func TestSimulateWrong(t *testing.T) {
 		{"no such policy", []string{"--workload", "../../loadtest/workloads/newcomers.yaml", "--policy", "lifo"}},
 		{"no pool", []string{"--workload", "../../loadtest/workloads/mixed-day.yaml", "--config", "../../loadtest/workloads/configs/today.yaml", "--pool", "x"}},
 		{"no such file", []string{"--workload", "../../loadtest/workloads/mixed-day.yaml", "--config", "nowhere.yaml"}},
+		{"duration: -5s", []string{"--workload", "../../loadtest/workloads/mixed-day.yaml", "--duration=-5s"}},
 		{"a90", []string{"--workload", "../../loadtest/workloads/mixed-day.yaml", "--gpu", "a90"}},
 	} {
 		if code, out, complaints := try(t, nil, append([]string{"simulate"}, c.args...)...); code == 0 || out != "" || !strings.Contains(complaints, c.why) {

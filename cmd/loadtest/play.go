@@ -69,7 +69,7 @@ func (c *playCmd) play(w *cli.World) (*simulate.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	said, err := simulate.Run(load, simulate.SetupOf(load), simulate.Fair)
+	said, err := simulate.Run(w.Ctx, load, simulate.SetupOf(load), simulate.Fair)
 	if err != nil {
 		return nil, err
 	}

@@ -60,6 +60,7 @@ func (p *play) recorded(a *arrivals.Arrival) *person {
 
 // push lets a request wait, or refuses it.
 func (p *play) push(from *source, who *person, w want) {
+	p.count++
 	p.m.asked(p.now, who)
 	taken, why, after := p.edge.admit(p.s, who, &w, p.load.Level())
 	if why == "" {
@@ -124,6 +125,7 @@ func (p *play) full(who *person) scheduler.Reason {
 // joins counts a request that waits from now on.
 func (p *play) joins(j *job) {
 	who := j.who
+	p.lined++
 	p.classes[who.class]++
 	who.waiting++
 	if who.waiting == 1 {
@@ -143,6 +145,7 @@ func (p *play) joins(j *job) {
 
 // waited counts a request that does not wait any more.
 func (p *play) waited(j *job) {
+	p.lined--
 	j.who.waiting--
 	p.classes[j.who.class]--
 	if !j.parked {

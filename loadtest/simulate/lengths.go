@@ -1,7 +1,6 @@
 package simulate
 
 import (
-	"errors"
 	"math"
 	"math/rand/v2"
 )
@@ -18,18 +17,6 @@ type Lengths struct {
 	Min, Max float64
 }
 
-func (l *Lengths) validate() error {
-	switch {
-	case l.Fixed < 0 || l.Median < 0 || l.Sigma < 0 || l.Pareto < 0 || l.Mean < 0 || l.Min < 0 || l.Max < 0:
-		return errors.New("no length may be negative")
-	case l.Pareto > 0 && l.Min <= 0:
-		return errors.New("pareto needs a min")
-	case l.Max > 0 && l.Min > l.Max:
-		return errors.New("min is larger than max")
-	}
-	return nil
-}
-
 func (l *Lengths) draw(r *rand.Rand) float64 {
 	var x float64
 	switch {
@@ -44,11 +31,31 @@ func (l *Lengths) draw(r *rand.Rand) float64 {
 	default:
 		x = l.Min + (l.Max-l.Min)*r.Float64()
 	}
+	return l.clip(x)
+}
+
+func (l *Lengths) clip(x float64) float64 {
 	x = max(x, l.Min)
 	if l.Max > 0 {
 		x = min(x, l.Max)
 	}
-	return x
+	return min(x, mostLength)
+}
+
+// usual is what about half of what is drawn does not exceed.
+func (l *Lengths) usual() float64 {
+	switch {
+	case l.Fixed > 0:
+		return l.clip(l.Fixed)
+	case l.Median > 0:
+		return l.clip(l.Median)
+	case l.Pareto > 0:
+		return l.clip(l.Min * math.Pow(2, 1/l.Pareto))
+	case l.Mean > 0:
+		return l.clip(l.Mean * math.Ln2)
+	default:
+		return l.clip((l.Min + l.Max) / 2)
+	}
 }
 
 func (l *Lengths) tokens(r *rand.Rand) int { return int(math.Round(l.draw(r))) }

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -44,39 +45,67 @@ type play struct {
 	leavers  map[int]*job     // who may hang up, by ticket
 	tickets  int
 	classes  map[string]int // requests that wait, by class
+	lined    int            // requests that wait
+	count    int            // that came
 	spare    []*job
 	sequence uint64
 	wakeAt   time.Duration
 	m        measure
 }
 
-// ErrStuck is what a run fails with that can't go on.
-var ErrStuck = errors.New("the simulation can't go on")
+// The errors of a run.
+var (
+	ErrStuck   = errors.New("the simulation can't go on")
+	ErrTooMuch = errors.New("the workload asks for too much")
+)
 
-// Run plays a workload against a setup under a policy.
-func Run(w *Workload, s *Setup, policy Policy) (*Result, error) {
+// lookEvery is after how many events a run looks whether it may go on.
+const lookEvery = 1024
+
+// Run plays a workload against a setup under a policy. It ends with ctx, and with
+// [ErrTooMuch] before it would fill the memory.
+func Run(ctx context.Context, w *Workload, s *Setup, policy Policy) (*Result, error) {
 	p, err := newPlay(w, s, policy)
 	if err != nil {
 		return nil, err
 	}
-	return p.run()
+	return p.run(ctx)
 }
 
-func (p *play) run() (*Result, error) {
+func (p *play) run(ctx context.Context) (*Result, error) {
 	p.begin()
-	for p.now < p.end && (p.w.Requests == 0 || p.m.served < p.w.Requests) {
+	for n := 0; p.now < p.end && (p.w.Requests == 0 || p.m.served < p.w.Requests); n++ {
+		if n%lookEvery == 0 {
+			if err := p.bounded(ctx); err != nil {
+				return nil, err
+			}
+		}
 		e := p.agenda.next()
 		p.now = min(e.at, p.end)
 		if e.at >= p.end {
 			break
 		}
-		if err := p.handle(&e); err != nil {
+		if err := p.handle(&e); err != nil { //nolint:contextcheck // buckets in memory wait for nobody
 			return nil, fmt.Errorf("%w: %s after %s: %w", ErrStuck, p.w.Name, p.now, err)
 		}
-		p.dispatch()
+		p.dispatch() //nolint:contextcheck // as above
 		p.drive()
 	}
 	return p.result(), nil
+}
+
+// bounded says why a run may not go on.
+func (p *play) bounded(ctx context.Context) error {
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s was ended after %s of %s: %w", p.w.Name, p.now.Round(time.Second), p.end, ctx.Err())
+	case p.lined > mostWaiting:
+		return fmt.Errorf("%w: after %s more than %d requests wait, for the GPU can't serve what is asked; give it lower rates, fewer people or a shorter duration, or bound what waits with a configuration's max_queued",
+			ErrTooMuch, p.now.Round(time.Second), mostWaiting)
+	case p.count > mostRequests:
+		return fmt.Errorf("%w: more than %d requests came in %s; give it a shorter duration", ErrTooMuch, mostRequests, p.now.Round(time.Second))
+	}
+	return nil
 }
 
 func newPlay(w *Workload, s *Setup, policy Policy) (*play, error) {

@@ -53,7 +53,7 @@ func limits(t testing.TB, text string) *policy.Limits {
 
 func runIn(t testing.TB, w *Workload, s *Setup, p Policy) *Result {
 	t.Helper()
-	r, err := Run(w, s, p)
+	r, err := Run(t.Context(), w, s, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ users:
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := p.run()
+	r, err := p.run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

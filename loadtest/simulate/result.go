@@ -115,7 +115,7 @@ func (p *play) result() *Result {
 		Workload: p.w.Name, Setup: p.s.Name, Policy: p.policy, Seed: p.w.Seed, Seconds: seconds,
 		Requests: m.requests, RequestRate: per(m.requests), OutputRate: per(m.output), InputRate: per(m.input),
 		CostRate: m.delivered / max(seconds, 1), KV: m.kv / float64(max(m.seconds, 1)), KVMost: m.kvMost,
-		Running: m.running / float64(max(m.seconds, 1)), LargestGap: m.gap, StillWaiting: p.stillWait(), Series: m.series,
+		Running: m.running / float64(max(m.seconds, 1)), LargestGap: m.gap, StillWaiting: p.lined, Series: m.series,
 	}
 	for _, x := range p.machines {
 		r.Preemptions += x.engine.Stats().Preemptions
@@ -132,13 +132,6 @@ func (p *play) result() *Result {
 	}
 	r.Classes = m.byClass()
 	return r
-}
-
-func (p *play) stillWait() (n int) {
-	for _, waits := range p.classes {
-		n += waits
-	}
-	return n
 }
 
 // row sums a tally up and tells what the always busy had, of what they should have.

@@ -109,21 +109,16 @@ func wanted(a *arrivals.Arrival) want {
 // none. Requests of a Poisson process of the highest rate are thinned out.
 func (s *source) gap(now, end time.Duration) (time.Duration, bool) {
 	l := &s.user.Load
-	most := 1.0
-	if len(l.Shape) > 0 {
-		most = slices.Max(l.Shape)
-	}
-	if l.Bursts != nil {
-		most *= max(l.Bursts.Times, 1)
-	}
+	most := l.most()
 	if l.Until > 0 {
 		end = min(end, l.Until)
 	}
 	for at := max(now, l.From); most > 0; {
-		at += time.Duration(s.rand.ExpFloat64() / (l.Rate * most) * float64(time.Second))
-		if at >= end {
+		gap := s.rand.ExpFloat64() / (l.Rate * most)
+		if gap >= (end - at).Seconds() {
 			return 0, false
 		}
+		at += time.Duration(gap * float64(time.Second))
 		if s.rand.Float64()*most < l.factor(at, end) {
 			return at - now, true
 		}

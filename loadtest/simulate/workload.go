@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -112,26 +113,42 @@ func ParseWorkload(data []byte, name string) (*Workload, error) {
 	w := &Workload{Name: name}
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
-	if err := d.Decode(w); err != nil {
+	switch err := d.Decode(w); {
+	case errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("%s: %w: it is empty; users and a duration are needed, as in `duration: 30m`", name, ErrWorkload)
+	case err != nil:
 		return nil, fmt.Errorf("%s: %w: %w", name, ErrWorkload, err)
 	}
-	if err := w.validate(); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	return w, w.named(name)
+}
+
+// named is what Validate says, of a file.
+func (w *Workload) named(name string) error {
+	if err := w.Validate(); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
-	return w, nil
+	return nil
 }
 
 // ReadRecorded reads one that was recorded.
 func ReadRecorded(r io.Reader, name string) (*Workload, error) {
 	w := &Workload{Name: name, About: "recorded"}
-	for a, err := range arrivals.Read(r) {
+	in := bufio.NewReader(r)
+	_, empty := in.Peek(1)
+	for a, err := range arrivals.Read(in) {
+		if err == nil {
+			err = checkRecord(&a, len(w.Recorded)+1)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		w.Recorded = append(w.Recorded, a)
 	}
-	if len(w.Recorded) == 0 {
+	switch {
+	case empty != nil:
 		return nil, fmt.Errorf("%s: %w: nothing was recorded", name, ErrWorkload)
+	case len(w.Recorded) == 0:
+		return nil, fmt.Errorf("%s: %w: it has no whole record; a line is to be one, as history.record_arrivals writes them", name, ErrWorkload)
 	}
 	first, last := w.Recorded[0].At, w.Recorded[0].At
 	for i := range w.Recorded {
@@ -143,7 +160,7 @@ func ReadRecorded(r io.Reader, name string) (*Workload, error) {
 	}
 	w.Duration = last.Sub(first) + time.Second
 	guess(w.Recorded)
-	return w, w.validate()
+	return w, w.named(name)
 }
 
 // guess fills in what nobody saw: how long the answer to who was refused, or left, would
@@ -170,57 +187,4 @@ func guess(record []arrivals.Arrival) {
 		}
 		a.Output = m.sum / max(m.n, 1) * max(a.Sequences, 1)
 	}
-}
-
-func (w *Workload) validate() error {
-	switch {
-	case w.Duration <= 0 || w.Warmup < 0:
-		return fmt.Errorf("%w: a duration is needed, as in `duration: 30m`", ErrWorkload)
-	case len(w.Users) == 0 && len(w.Recorded) == 0:
-		return fmt.Errorf("%w: it has no users", ErrWorkload)
-	}
-	if w.GPU.Profile == "" {
-		w.GPU.Profile = "h100"
-	}
-	w.GPU.Backends = max(w.GPU.Backends, 1)
-	if _, err := gpumodel.ProfileByName(w.GPU.Profile); err != nil {
-		return fmt.Errorf("%w: %w", ErrWorkload, err)
-	}
-	for i := range w.Users {
-		if err := w.Users[i].validate(w.Classes); err != nil {
-			return fmt.Errorf("%w: users[%d] (%s): %w", ErrWorkload, i, w.Users[i].Name, err)
-		}
-	}
-	return nil
-}
-
-func (u *User) validate(classes map[string]Class) error {
-	_, known := classes[u.Class]
-	given := 0
-	for _, is := range [...]bool{u.Load.Rate > 0, u.Load.Outstanding > 0, u.Load.Backlog > 0} {
-		if is {
-			given++
-		}
-	}
-	switch {
-	case u.Name == "":
-		return errors.New("a name is needed")
-	case u.Class != "" && !known:
-		return fmt.Errorf("the class %q is not among the workload's classes", u.Class)
-	case given != 1:
-		return errors.New("load needs exactly one of rate, outstanding and backlog")
-	case u.Load.Bursts != nil && (u.Load.Bursts.Every <= 0 || u.Load.Bursts.Times < 0):
-		return errors.New("bursts need every, for and times")
-	case u.Load.Once && u.Load.Rate <= 0:
-		return errors.New("once goes with rate only")
-	}
-	for _, l := range [...]*Lengths{&u.Input, &u.Output, u.Cached, u.Patience, &u.Load.Think} {
-		if l == nil {
-			continue
-		}
-		if err := l.validate(); err != nil {
-			return err
-		}
-	}
-	return nil
 }

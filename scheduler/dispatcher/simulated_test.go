@@ -33,7 +33,7 @@ func TestTheSimulatorAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said, err := simulate.Run(w, steady(w), simulate.Fair)
+	said, err := simulate.Run(t.Context(), w, steady(w), simulate.Fair)
 	if err != nil {
 		t.Fatal(err)
 	}
