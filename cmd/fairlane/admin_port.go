@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -79,7 +80,7 @@ func (p adminPort) read(w *cli.World, path string, out any) error {
 
 func (p adminPort) place(w *cli.World) (base, token string, err error) {
 	base, token = strings.TrimRight(p.Admin, "/"), p.Token
-	if base != "" {
+	if base != "" && (token != "" || p.Config == "") { // a token goes where the configuration is named for it
 		return base, token, nil
 	}
 	cfg, err := config.Load(p.Config, w.Getenv)
@@ -89,7 +90,7 @@ func (p adminPort) place(w *cli.World) (base, token string, err error) {
 	if i := slices.IndexFunc(cfg.Admin.Tokens, func(t admin.Token) bool { return t.Role == admin.Operator }); token == "" && i >= 0 {
 		token = cfg.Admin.Tokens[i].Token
 	}
-	return "http://" + local(cfg.Admin.Listen), token, nil
+	return cmp.Or(base, "http://"+local(cfg.Admin.Listen)), token, nil
 }
 
 // table prints rows under a head.

@@ -9,6 +9,7 @@ type grammar struct {
 	Key         keyCmd         `cmd:"" help:"Make, list and revoke API keys."`
 	Backend     backendCmd     `cmd:"" help:"List, add, drain and remove backends while the server runs."`
 	Quota       quotaCmd       `cmd:"" help:"Read and change the limits of single callers while everything runs."`
+	Refused     refusedCmd     `cmd:"" help:"Print who was refused most in the last hour, over all processes."`
 	Token       tokenCmd       `cmd:"" help:"Mint a signed JWT for a test."`
 	Why         whyCmd         `cmd:"" help:"Say why requests waited: of a request, a person or a conversation."`
 	Doctor      doctorCmd      `cmd:"" help:"Look at a running installation and say what to change."`

@@ -14,6 +14,12 @@ type Refusals interface {
 	Top(n int) []refusals.Refused
 }
 
+// RefusedList is the answer of GET /api/v1/refusals.
+type RefusedList struct {
+	Window string             `json:"window"` // in which it was counted
+	Users  []refusals.Refused `json:"users"`  // the most refusals first
+}
+
 const (
 	usualTop = 20
 	mostTop  = 1000
@@ -36,10 +42,7 @@ func (s *Server) topRefused(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")
-	answer := struct {
-		Window string             `json:"window"`
-		Users  []refusals.Refused `json:"users"`
-	}{"1h", s.cfg.Refusals.Top(n)}
+	answer := RefusedList{"1h", s.cfg.Refusals.Top(n)}
 	if err := json.NewEncoder(w).Encode(answer); err != nil {
 		s.cfg.Logger.DebugContext(r.Context(), "the list of refused users was not read to its end", slog.Any("error", err))
 	}
