@@ -32,6 +32,7 @@
 //   - [fairlane/scheduler/worker] runs attempts against [fairlane/scheduler/vllm].
 //   - [fairlane/scheduler/history] keeps why each request waited, and
 //     [fairlane/scheduler/arrivals] who asked when, for a simulator.
+//   - [fairlane/scheduler/loop] is how what runs in the background begins and ends.
 //   - [fairlane/scheduler/gpumodel] is how long a step of an engine takes; the
 //     emulator and the simulator share it.
 //

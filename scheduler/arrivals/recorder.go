@@ -12,9 +12,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"fairlane/scheduler/loop"
 )
 
 const (
@@ -50,9 +51,7 @@ type Recorder struct {
 	line []byte
 	last time.Time // in the name of the file
 
-	life   sync.Mutex
-	cancel context.CancelFunc
-	done   chan struct{}
+	writer loop.Loop
 }
 
 // NewRecorder makes a recorder; an error names the directory that can't be used.
@@ -81,41 +80,20 @@ func (r *Recorder) Record(a *Arrival) {
 }
 
 // Start begins to write. A second Start is nothing.
-func (r *Recorder) Start(ctx context.Context) {
-	r.life.Lock()
-	defer r.life.Unlock()
-	if r.cancel != nil {
-		return
-	}
-	ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	r.done = make(chan struct{})
-	go func(done chan struct{}) {
-		defer close(done)
-		r.loop(ctx)
-	}(r.done)
-}
+func (r *Recorder) Start(ctx context.Context) { r.writer.Start(ctx, r.run) }
 
 // Stop writes what is left and closes the file. A second Stop is nothing.
-func (r *Recorder) Stop() {
-	r.life.Lock()
-	defer r.life.Unlock()
-	if r.cancel == nil {
-		return
-	}
-	r.cancel()
-	<-r.done
-	r.cancel = nil
-	r.rest()
-	r.flush()
-	r.close()
-}
+func (r *Recorder) Stop() { r.writer.Stop() }
 
-func (r *Recorder) loop(ctx context.Context) {
+func (r *Recorder) run(ctx context.Context) {
 	ticker := time.NewTicker(flushEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			r.rest()
+			r.flush()
+			r.close()
 			return
 		case a := <-r.in:
 			r.write(&a)

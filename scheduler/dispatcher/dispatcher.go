@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fairlane/scheduler"
+	"fairlane/scheduler/loop"
 )
 
 // laterTakeover is how long a leader waits for beats if it has led before in this
@@ -23,8 +24,8 @@ type Dispatcher struct {
 	policy Policy
 	leader *leader // nil while another one leads
 	terms  int     // so far
-	cancel context.CancelFunc
-	done   chan struct{}
+
+	campaign loop.Loop
 }
 
 // New makes a dispatcher; Start lets it campaign.
@@ -35,34 +36,19 @@ func New(cfg Config) *Dispatcher {
 
 // Start begins to campaign. A second Start is nothing.
 func (d *Dispatcher) Start(ctx context.Context) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.cancel != nil {
-		return
-	}
-	ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	d.done = make(chan struct{})
-	go func(done chan struct{}) {
-		defer close(done)
-		d.cfg.Lease.Run(ctx, d.lead)
-	}(d.done)
+	d.campaign.Start(ctx, func(ctx context.Context) { d.cfg.Lease.Run(ctx, d.lead) })
 }
 
 // Stop hands over what was learned and gives the lease back, so that a standby
 // takes over at once. A second Stop is nothing.
 func (d *Dispatcher) Stop() {
 	d.mu.Lock()
-	cancel, done, l := d.cancel, d.done, d.leader
-	d.cancel = nil
+	l := d.leader
 	d.mu.Unlock()
-	if cancel == nil {
-		return
-	}
 	if l != nil {
 		l.farewell()
 	}
-	cancel()
-	<-done
+	d.campaign.Stop()
 }
 
 // Leading reports whether this process leads the pool.

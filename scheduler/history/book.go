@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fairlane/scheduler"
+	"fairlane/scheduler/loop"
 )
 
 const (
@@ -47,9 +48,7 @@ type Book struct {
 	flushing sync.Mutex // one at a time writes
 	pack     packer
 
-	life   sync.Mutex
-	cancel context.CancelFunc
-	done   chan struct{}
+	writer loop.Loop
 }
 
 // New makes a book.
@@ -64,41 +63,20 @@ func New(cfg Config) *Book {
 }
 
 // Start begins to write. A second Start is nothing.
-func (b *Book) Start(ctx context.Context) {
-	b.life.Lock()
-	defer b.life.Unlock()
-	if b.cancel != nil {
-		return
-	}
-	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	b.done = make(chan struct{})
-	go func(done chan struct{}) {
-		defer close(done)
-		b.loop(ctx)
-	}(b.done)
-}
+func (b *Book) Start(ctx context.Context) { b.writer.Start(ctx, b.write) }
 
 // Stop writes what is left, within 2 s. A second Stop is nothing.
-func (b *Book) Stop() {
-	b.life.Lock()
-	defer b.life.Unlock()
-	if b.cancel == nil {
-		return
-	}
-	b.cancel()
-	<-b.done
-	b.cancel = nil
-	ctx, cancel := context.WithTimeout(context.Background(), lastFlush)
-	defer cancel()
-	b.flush(ctx)
-}
+func (b *Book) Stop() { b.writer.Stop() }
 
-func (b *Book) loop(ctx context.Context) {
+func (b *Book) write(ctx context.Context) {
 	ticker := time.NewTicker(flushEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
+			defer cancel()
+			b.flush(last)
 			return
 		case <-ticker.C:
 			b.overdue(time.Now())

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"fairlane/cmd/internal/config"
+	"fairlane/scheduler/loop"
 )
 
 // every is the time between two looks at the names and the store.
@@ -47,8 +48,8 @@ type Roster struct {
 	names   map[string]*name
 	changes map[string][]change // by pool
 	now     map[string][]Backend
-	cancel  context.CancelFunc
-	done    chan struct{}
+
+	watching loop.Loop
 }
 
 // New makes a roster; Configure fills it, and Start keeps it up to date.
@@ -69,6 +70,7 @@ func New(cfg Config) *Roster {
 // before it returns, for 2 s at most.
 func (r *Roster) Configure(ctx context.Context, pools []config.Pool) {
 	r.mu.Lock()
+	first := r.pools == nil
 	r.pools = pools
 	var fresh []string
 	for host := range r.hostsLocked() {
@@ -76,7 +78,6 @@ func (r *Roster) Configure(ctx context.Context, pools []config.Pool) {
 			fresh = append(fresh, host)
 		}
 	}
-	first := r.done == nil
 	r.mu.Unlock()
 	if first {
 		r.recall(ctx)
@@ -101,31 +102,12 @@ func (r *Roster) Backends(pool string) []Backend {
 }
 
 // Start begins to look at the names and the store. A second Start is nothing.
-func (r *Roster) Start(ctx context.Context) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.cancel != nil {
-		return
-	}
-	ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	r.done = make(chan struct{})
-	go r.watch(ctx, r.done)
-}
+func (r *Roster) Start(ctx context.Context) { r.watching.Start(ctx, r.watch) }
 
 // Stop ends that. A second Stop is nothing.
-func (r *Roster) Stop() {
-	r.mu.Lock()
-	cancel, done := r.cancel, r.done
-	r.cancel = nil
-	r.mu.Unlock()
-	if cancel != nil {
-		cancel()
-		<-done
-	}
-}
+func (r *Roster) Stop() { r.watching.Stop() }
 
-func (r *Roster) watch(ctx context.Context, done chan struct{}) {
-	defer close(done)
+func (r *Roster) watch(ctx context.Context) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
