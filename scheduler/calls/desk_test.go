@@ -399,7 +399,11 @@ func TestRefusedPublish(t *testing.T) {
 // than a publish takes would raise the alarm.
 func TestAPublishPastItsDeadlineIsNoFaultOfTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &peers{store: func(context.Context, string) error { <-time.After(time.Millisecond); return context.DeadlineExceeded }}
+		away := scheduler.Refusal(scheduler.CodeOverloaded, scheduler.ReasonStore, time.Second, "away")
+		p := &peers{store: func(context.Context, string) error {
+			<-time.After(time.Millisecond)
+			return fmt.Errorf("%w: %w", context.DeadlineExceeded, away)
+		}}
 		d := New(Config{ID: "px", Streams: map[string]Publisher{"main": p}, Bus: p, NewID: func() string { return "r1" }})
 		now := time.Now()
 		_, err := d.Submit(t.Context(), &scheduler.Submission{Entry: scheduler.Entry{Pool: "main", AcceptedAt: now, Deadline: now.Add(100 * time.Microsecond)}})

@@ -30,11 +30,12 @@ func (d *Desk) Submit(ctx context.Context, s *scheduler.Submission) (scheduler.C
 // publishProblem says why a request was not accepted. One whose time was over did
 // not wait for the store: whoever wants to wait for less than it takes is told that.
 func publishProblem(err error, e *scheduler.Entry) *scheduler.Problem {
-	if p, ok := errors.AsType[*scheduler.Problem](err); ok {
-		return p
-	}
-	if now := time.Now(); !e.Deadline.IsZero() && !now.Before(e.Deadline) {
+	p, ok := errors.AsType[*scheduler.Problem](err)
+	if now := time.Now(); (!ok || p.Reason == scheduler.ReasonStore) && !e.Deadline.IsZero() && !now.Before(e.Deadline) {
 		return scheduler.Overdue(now.Sub(e.AcceptedAt))
+	}
+	if ok {
+		return p
 	}
 	return scheduler.Refusal(scheduler.CodeOverloaded, scheduler.ReasonStore, 2*time.Second,
 		"the queue's store does not answer; please try again in a few seconds")
