@@ -73,6 +73,9 @@ func (x *exchange) tell(e *scheduler.Entry) {
 // hear takes what the queue says.
 func (t *teller) hear(ev *scheduler.CallEvent) {
 	eta := stepOf(ev.ETA)
+	if eta == 0 {
+		eta = t.eta // what was said of it, rather than a line that comes and goes
+	}
 	t.nextPosition, t.nextETA = 0, 0
 	switch {
 	case ev.NoBackend:

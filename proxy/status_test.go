@@ -88,6 +88,7 @@ func TestQueueStatus(t *testing.T) {
 		{"nothing before a second", []any{at(3, 12*time.Second), 900 * time.Millisecond, granted()}, 200, chunk + doneEvent, scheduler.Completed},
 		{"nothing while nothing is known", []any{9 * time.Second, granted()}, 200, chunk + doneEvent, scheduler.Completed},
 		{"the time may be unknown", []any{at(3, 0), 2 * time.Second, granted()}, 200, said("You are number 3 in the queue") + hidden("You are number 3 in the queue") + chunk + hidden("You are number 3 in the queue") + doneEvent, scheduler.Completed},
+		{"a time that is not known for a moment", []any{at(2, 8*time.Second), 2 * time.Second, at(2, 0), 4 * time.Second, at(2, 8*time.Second), time.Second, granted()}, 200, said(second) + hidden(second) + chunk + hidden(second) + doneEvent, scheduler.Completed},
 		{"no position that rises", []any{at(2, 8*time.Second), 2 * time.Second, at(3, 8*time.Second), 4 * time.Second, at(2, 8*time.Second), 4 * time.Second, granted()}, 200, said(second) + said(longer) + said(second) + hidden(second) + chunk + hidden(second) + doneEvent, scheduler.Completed},
 		{"no time that rises", []any{at(2, 8*time.Second), 2 * time.Second, at(2, 40*time.Second), 4 * time.Second, granted()}, 200, said(second) + said(longer) + hidden(longer) + chunk + hidden(longer) + doneEvent, scheduler.Completed},
 		{"what changes within a step is not said", []any{at(3, 29*time.Second), 5 * time.Second, at(3, 15*time.Second), time.Second, granted()}, 200, said(third) + hidden(third) + chunk + hidden(third) + doneEvent, scheduler.Completed},
