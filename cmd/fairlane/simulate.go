@@ -17,11 +17,17 @@ import (
 	"fairlane/scheduler/turn"
 )
 
+const (
+	usualSeeds = 5 // where runs are compared
+	mostSeeds  = 1000
+)
+
 type simulateCmd struct {
 	Workload string        `required:"" help:"What is asked: a description (YAML), or a file of recorded arrivals (.jsonl)."`
 	Config   []string      `help:"Configuration to play it against; several stand side by side. Without one, the workload says who has which class and weight."`
 	Policy   []string      `default:"fair" help:"Who goes next; several stand side by side: fair, fcfs, strict, rr, wfq, vtc."`
 	Seed     uint64        `help:"What is drawn; 0: the workload's."`
+	Seeds    int           `help:"Play it with so many seeds, and tell medians and what is beyond chance; 0: 5 where runs stand side by side, else 1. Recorded arrivals are played once."`
 	Duration time.Duration `help:"How long is measured, on virtual time; 0: as the workload says."`
 	GPU      string        `name:"gpu" help:"Profile of the GPU: h100, a100, rtx3060-4bit, tiny-cpu; empty: the workload's."`
 	Pool     string        `help:"Pool of the configuration; empty: the first."`
@@ -31,6 +37,9 @@ type simulateCmd struct {
 
 // Run plays the workload once for each configuration and policy.
 func (c *simulateCmd) Run(w *cli.World) error {
+	if c.Seeds < 0 || c.Seeds > mostSeeds {
+		return fmt.Errorf("--seeds: %d does not do: a number from 0 to %d is needed", c.Seeds, mostSeeds)
+	}
 	load, err := c.load()
 	if err != nil {
 		return err
@@ -39,6 +48,10 @@ func (c *simulateCmd) Run(w *cli.World) error {
 	if err != nil {
 		return err
 	}
+	seeds := c.Seeds
+	if seeds == 0 && len(setups)*len(c.Policy) > 1 {
+		seeds = usualSeeds
+	}
 	var runs []*simulate.Result
 	for _, s := range setups {
 		for _, name := range c.Policy {
@@ -46,7 +59,7 @@ func (c *simulateCmd) Run(w *cli.World) error {
 			if err != nil {
 				return err
 			}
-			r, err := simulate.Run(w.Ctx, load, s, p)
+			r, err := simulate.Repeat(w.Ctx, load, s, p, seeds)
 			if err != nil {
 				return err
 			}

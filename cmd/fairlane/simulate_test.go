@@ -11,12 +11,12 @@ import (
 func TestSimulate(t *testing.T) {
 	page := filepath.Join(t.TempDir(), "report.html")
 	const workloads = "../../loadtest/workloads/"
-	code, out, complaints := try(t, nil, "simulate", "--workload", workloads+"mixed-day.yaml", "--duration", "15m", "--html", page,
+	code, out, complaints := try(t, nil, "simulate", "--workload", workloads+"mixed-day.yaml", "--duration", "10m", "--seeds", "2", "--html", page,
 		"--config", workloads+"configs/today.yaml", "--config", workloads+"configs/sales-4.yaml")
 	if code != 0 || complaints != "" {
 		t.Fatalf("%d: %s", code, complaints)
 	}
-	for _, want := range []string{"900 s simulated on h100", "today", "sales-4", "class interns", "requests a second"} {
+	for _, want := range []string{"600 s simulated on h100, 2 seeds from 1", "today", "sales-4", "class interns", "requests a second"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("lacks %q:\n%s", want, out)
 		}
@@ -31,13 +31,15 @@ func TestSimulateJSON(t *testing.T) {
 	var r struct {
 		Runs []struct {
 			Policy string `json:"policy"`
+			Seeds  int    `json:"seeds"`
+			Low    any    `json:"low"`
 			Users  []any  `json:"users"`
 		} `json:"runs"`
 	}
 	if err := json.Unmarshal([]byte(out), &r); code != 0 || err != nil {
 		t.Fatalf("%d: %v: %s", code, err, complaints)
 	}
-	if len(r.Runs) != 2 || r.Runs[1].Policy != "fcfs" || len(r.Runs[0].Users) != 12 {
+	if len(r.Runs) != 2 || r.Runs[1].Policy != "fcfs" || r.Runs[1].Seeds != 5 || r.Runs[1].Low == nil || len(r.Runs[0].Users) != 12 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -53,6 +55,7 @@ func TestSimulateWrong(t *testing.T) {
 		{"no pool", []string{"--workload", "../../loadtest/workloads/mixed-day.yaml", "--config", "../../loadtest/workloads/configs/today.yaml", "--pool", "x"}},
 		{"no such file", []string{"--workload", "../../loadtest/workloads/mixed-day.yaml", "--config", "nowhere.yaml"}},
 		{"duration: -5s", []string{"--workload", "../../loadtest/workloads/mixed-day.yaml", "--duration=-5s"}},
+		{"--seeds: -1", []string{"--workload", "../../loadtest/workloads/mixed-day.yaml", "--seeds=-1"}},
 		{"a90", []string{"--workload", "../../loadtest/workloads/mixed-day.yaml", "--gpu", "a90"}},
 	} {
 		if code, out, complaints := try(t, nil, append([]string{"simulate"}, c.args...)...); code == 0 || out != "" || !strings.Contains(complaints, c.why) {

@@ -49,7 +49,7 @@ func (r *Report) comparisons() []comparison {
 	for _, x := range r.Runs[1:] {
 		c := comparison{Now: r.title(x), Before: r.title(r.Runs[0])}
 		for _, name := range r.classes() {
-			c.Changes = append(c.Changes, changed(name, r.Runs[0].class(name), x.class(name)))
+			c.Changes = append(c.Changes, changed(name, r.Runs[0], x))
 		}
 		c.Short = short(c.Changes)
 		out = append(out, c)
@@ -74,29 +74,30 @@ func short(changes []change) string {
 	return "It is " + strings.Join(parts, "; ") + "."
 }
 
-// changed says what is another for a class.
-func changed(name string, was, is *ClassRow) change {
+// changed says what is another for a class, beyond what seeds make of it.
+func changed(name string, was, is *Result) change {
 	c, good, bad := change{Class: name, Verdict: same}, false, false
-	note := func(what string, before, now float64, text func(float64) string, by float64) {
-		if math.Abs(now-before) < by {
+	note := func(what string, of func(*ClassRow) float64, text func(float64) string, by float64) {
+		before, now := was.figure(name, of), is.figure(name, of)
+		if math.Abs(now.mid-before.mid) < by || !now.apart(before) {
 			return
 		}
-		c.What = append(c.What, delta{what, text(now), text(before)})
+		c.What = append(c.What, delta{what, now.text(text), before.text(text)})
 		if what != "share" { // more of it is not better for who asks for less
-			good, bad = good || now < before, bad || now > before
+			good, bad = good || now.mid < before.mid, bad || now.mid > before.mid
 		}
 	}
-	wait := func(what string, before, now float64) {
-		if was.Wait.N > 0 && is.Wait.N > 0 {
-			note(what, before, now, duration, max(leastWait, leastFactor*max(before, now)))
+	wait := func(what string, of func(*ClassRow) float64) {
+		if x, y := was.class(name), is.class(name); x.Wait.N > 0 && y.Wait.N > 0 {
+			note(what, of, duration, max(leastWait, leastFactor*max(of(x), of(y))))
 		}
 	}
-	wait("median wait", was.Wait.P50, is.Wait.P50)
-	wait("p99", was.Wait.P99, is.Wait.P99)
-	note("refused", was.part(was.Refused), is.part(is.Refused), percent, leastPart)
-	note("expired", was.part(was.Expired), is.part(is.Expired), percent, leastPart)
-	note("hung up", was.part(was.Left), is.part(is.Left), percent, leastPart)
-	note("share", was.Share, is.Share, percent, leastPart)
+	wait("median wait", func(x *ClassRow) float64 { return x.Wait.P50 })
+	wait("p99", func(x *ClassRow) float64 { return x.Wait.P99 })
+	note("refused", func(x *ClassRow) float64 { return x.part(x.Refused) }, percent, leastPart)
+	note("expired", func(x *ClassRow) float64 { return x.part(x.Expired) }, percent, leastPart)
+	note("hung up", func(x *ClassRow) float64 { return x.part(x.Left) }, percent, leastPart)
+	note("share", func(x *ClassRow) float64 { return x.Share }, percent, leastPart)
 	switch {
 	case good && bad:
 		c.Verdict = mixed
@@ -141,6 +142,19 @@ func (r *Report) changes(w io.Writer) error {
 		fmt.Fprintln(w)
 	}
 	return nil
+}
+
+// seeds says what was drawn, and what that means.
+func (r *Report) seeds() string {
+	x := r.Runs[0]
+	switch {
+	case x.Seeds > 1:
+		return fmt.Sprintf("%d seeds from %d: medians, with what was seen in brackets; a change is told if it is beyond that", x.Seeds, x.Seed)
+	case len(r.Runs) > 1 && !r.recorded:
+		return fmt.Sprintf("seed %d: small differences may be chance, --seeds 5 tells", x.Seed)
+	default:
+		return fmt.Sprintf("seed %d", x.Seed)
+	}
 }
 
 // classes are those of all runs, in their order.

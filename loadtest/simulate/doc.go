@@ -58,6 +58,14 @@
 // entitled, and the gap is how far the user furthest from what it was entitled to
 // is away from it, in tokens of cost.
 //
+// # Seeds
+//
+// One seed is one day of many that could have been. [Repeat] plays several: each figure
+// is the median, with the least and the most that was seen. Between two runs a change is
+// told if all that was seen of the one lies beyond all of the other. Of n seeds each
+// that happens by chance to a figure with odds of 2 in (2n over n): 1 in 10 with three
+// seeds, 1 in 126 with five.
+//
 // # What is left out
 //
 // The network, faults, and the refusal of a head that fits nowhere for minutes. One

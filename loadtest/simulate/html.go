@@ -29,7 +29,7 @@ func (r *Report) HTML(w io.Writer) error {
 	x := r.Runs[0]
 	data := page{
 		Title: r.Workload, About: r.About, Table: table.String(), Runs: r.titles(), Comparisons: r.comparisons(),
-		How:  fmt.Sprintf("%s simulated on %s, seed %d.", length(x.Seconds), r.GPU, x.Seed),
+		How:  fmt.Sprintf("%s simulated on %s, %s.", length(x.Seconds), r.GPU, r.seeds()),
 		Bars: r.charts(),
 		Curves: []curve{
 			r.curve("Requests that wait", thousands, func(p *Point) float64 { return float64(p.Waiting) }),

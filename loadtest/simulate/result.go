@@ -12,7 +12,8 @@ type Result struct {
 	Setup    string  `json:"setup,omitempty"`
 	Policy   Policy  `json:"policy"`
 	Seed     uint64  `json:"seed"`
-	Seconds  float64 `json:"seconds"` // measured
+	Seeds    int     `json:"seeds,omitempty"` // from Seed on, see [Repeat]; 0: 1
+	Seconds  float64 `json:"seconds"`         // measured
 
 	Rows    []Row      `json:"users"`
 	Classes []ClassRow `json:"classes"`
@@ -34,7 +35,11 @@ type Result struct {
 	Left         int     `json:"left"` // hung up before the first token
 	StillWaiting int     `json:"still_waiting"`
 
-	Series []Point `json:"series"`
+	Series []Point `json:"series,omitempty"`
+
+	Low  *Result `json:"low,omitempty"` // of several seeds: the least of each figure
+	High *Result `json:"high,omitempty"`
+	each []*Result
 }
 
 // Row is a user, or those who are alike.

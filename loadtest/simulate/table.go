@@ -17,11 +17,13 @@ type Report struct {
 	About    string    `json:"about,omitempty"`
 	GPU      string    `json:"gpu"`
 	Runs     []*Result `json:"runs"`
+
+	recorded bool // nothing is drawn
 }
 
 // NewReport puts runs of a workload side by side.
 func NewReport(w *Workload, runs []*Result) *Report {
-	return &Report{Workload: w.Name, About: w.About, GPU: w.GPU.Profile, Runs: runs}
+	return &Report{Workload: w.Name, About: w.About, GPU: w.GPU.Profile, Runs: runs, recorded: len(w.Users) == 0}
 }
 
 // title of a run: what tells it from the others.
@@ -69,7 +71,7 @@ func figures() []line {
 // Table writes the report for a terminal.
 func (r *Report) Table(w io.Writer) error {
 	x := r.Runs[0]
-	fmt.Fprintf(w, "%s: %.0f s simulated on %s, seed %d\n", r.Workload, x.Seconds, r.GPU, x.Seed)
+	fmt.Fprintf(w, "%s: %.0f s simulated on %s, %s\n", r.Workload, x.Seconds, r.GPU, r.seeds())
 	if r.About != "" {
 		fmt.Fprintln(w, r.About)
 	}
@@ -79,7 +81,12 @@ func (r *Report) Table(w io.Writer) error {
 	t := &grid{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)}
 	t.row("", r.titles()...)
 	for _, f := range figures() {
-		t.row(f.name, r.each(f.of)...)
+		t.row(f.name, r.each(func(x *Result) string {
+			if x.Low == nil {
+				return f.of(x)
+			}
+			return between(f.of(x), f.of(x.Low), f.of(x.High))
+		})...)
 	}
 	r.unserved(t)
 	r.shares(t)
