@@ -28,16 +28,27 @@ type Bucket struct {
 	all map[string][]byte
 }
 
+// keys makes a bucket of JetStream if it is not there: it may be wiped at any time. It
+// is replicated and stored as all is, unless cfg wants it in memory.
+func (b *Broker) keys(ctx context.Context, cfg jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
+	cfg.Replicas = b.cfg.Replicas
+	if cfg.Storage != jetstream.MemoryStorage {
+		cfg.Storage = b.storage()
+	}
+	kv, err := b.js.CreateOrUpdateKeyValue(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", cfg.Bucket, err)
+	}
+	return kv, nil
+}
+
 // Bucket opens a bucket and reads all that is in it.
 func (b *Broker) Bucket(ctx context.Context, name string) (*Bucket, error) {
 	ask, cancel := context.WithTimeout(ctx, apiPatience)
 	defer cancel()
-	kv, err := b.js.CreateOrUpdateKeyValue(ask, jetstream.KeyValueConfig{
-		Bucket: name, Description: "values that all processes have in common",
-		MaxBytes: bucketBytes, Replicas: b.cfg.Replicas, Storage: b.storage(),
-	})
+	kv, err := b.keys(ask, jetstream.KeyValueConfig{Bucket: name, Description: "values that all processes have in common", MaxBytes: bucketBytes})
 	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", name, err)
+		return nil, err
 	}
 	// The watch lives as long as the bucket, not as long as whoever opens it.
 	watcher, err := kv.WatchAll(context.WithoutCancel(ctx))

@@ -72,23 +72,18 @@ func (b *Broker) Lease(ctx context.Context, cfg LeaseConfig) (*Lease, error) {
 	return l, nil
 }
 
-// bucket makes the bucket if it is not there: it may be wiped at any time. The
-// embedded server holds it in memory, because there nobody can outlive it.
+// bucket makes the bucket if it is not there. The embedded server holds it in memory,
+// because there nobody can outlive it.
 func (l *Lease) bucket(ctx context.Context) (jetstream.KeyValue, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiPatience)
 	defer cancel()
 	cfg := jetstream.KeyValueConfig{
-		Bucket: leaseBucket, Description: "who dispatches a pool",
-		TTL: l.cfg.TTL, MaxBytes: leaseBytes, Replicas: l.b.cfg.Replicas, Storage: l.b.storage(),
+		Bucket: leaseBucket, Description: "who dispatches a pool", TTL: l.cfg.TTL, MaxBytes: leaseBytes,
 	}
 	if l.b.server != nil {
 		cfg.Storage = jetstream.MemoryStorage
 	}
-	kv, err := l.b.js.CreateOrUpdateKeyValue(ctx, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("bucket of the lease: %w", err)
-	}
-	return kv, nil
+	return l.b.keys(ctx, cfg)
 }
 
 // Valid reports whether the lease is held. It is cheap, and to be asked before

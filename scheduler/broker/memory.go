@@ -43,16 +43,10 @@ func (b *Broker) Roster(ctx context.Context, pool string) (*Memory, error) {
 	return m, nil
 }
 
-// bucket makes the bucket if it is not there: it may be wiped at any time.
 func (m *Memory) bucket(ctx context.Context) (jetstream.KeyValue, error) {
-	kv, err := m.b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: memoryBucket, Description: "what the leader of a pool has learned, and what operators changed of its backends",
-		MaxBytes: memoryBytes, Replicas: m.b.cfg.Replicas, Storage: m.b.storage(),
+	return m.b.keys(ctx, jetstream.KeyValueConfig{
+		Bucket: memoryBucket, Description: "what the leader of a pool has learned, and what operators changed of its backends", MaxBytes: memoryBytes,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("bucket of the memory: %w", err)
-	}
-	return kv, nil
 }
 
 // Save replaces what was saved before.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,12 +40,11 @@ func (r Refusals) Subscribe(fn func(data []byte)) (stop func(), err error) {
 func (r Refusals) Claim(ctx context.Context, key string, window time.Duration) (won bool, until time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, apiPatience)
 	defer cancel()
-	kv, err := r.b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: claimsBucket, Description: "what one process has told, and no other needs to", TTL: claimsFor,
-		MaxBytes: claimsBytes, Replicas: r.b.cfg.Replicas, Storage: r.b.storage(),
+	kv, err := r.b.keys(ctx, jetstream.KeyValueConfig{
+		Bucket: claimsBucket, Description: "what one process has told, and no other needs to", TTL: claimsFor, MaxBytes: claimsBytes,
 	})
 	if err != nil {
-		return false, time.Time{}, fmt.Errorf("bucket of the claims: %w", err)
+		return false, time.Time{}, err
 	}
 	name := hex.EncodeToString([]byte(flowOf(key)))
 	until = time.Now().Add(window)

@@ -20,12 +20,9 @@ const (
 func (b *Broker) Secret(ctx context.Context, name string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiPatience)
 	defer cancel()
-	kv, err := b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: secretBucket, Description: "keys that all processes have in common",
-		MaxBytes: 64 << 10, Replicas: b.cfg.Replicas, Storage: b.storage(),
-	})
+	kv, err := b.keys(ctx, jetstream.KeyValueConfig{Bucket: secretBucket, Description: "keys that all processes have in common", MaxBytes: 64 << 10})
 	if err != nil {
-		return nil, fmt.Errorf("bucket of the secrets: %w", err)
+		return nil, err
 	}
 	mine := make([]byte, secretBytes)
 	rand.Read(mine)
