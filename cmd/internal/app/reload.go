@@ -22,8 +22,12 @@ import (
 	"fairlane/scheduler/dispatcher"
 )
 
-// settle is how long a changed file is left alone: editors write in steps.
-const settle = 200 * time.Millisecond
+const (
+	settle = 200 * time.Millisecond // that a changed file is left alone: editors write in steps
+	// overlook is how long at most, for something else may be written beside it all the
+	// time, as a log.
+	overlook = time.Second
+)
 
 // read reads the configuration as this process is told to run it.
 func (a *App) read() (*config.Config, error) {
@@ -79,7 +83,15 @@ func (a *App) watch(watcher *fsnotify.Watcher) {
 func (a *App) reloads(ctx context.Context, hup <-chan os.Signal, watcher *fsnotify.Watcher) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	seen := digests(a.current().Files)
+	seen, since := digests(a.current().Files), time.Time{} // when something there changed first
+	touched := func() {
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if time.Since(since) < overlook {
+			timer.Reset(settle)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -88,11 +100,12 @@ func (a *App) reloads(ctx context.Context, hup <-chan os.Signal, watcher *fsnoti
 			seen = a.reread()
 			a.watch(watcher)
 		case <-watcher.Events:
-			timer.Reset(settle)
+			touched()
 		case err := <-watcher.Errors: // whatever it was, the files may have changed
 			a.log.DebugContext(ctx, "the watch of the files reports an error", slog.Any("error", err))
-			timer.Reset(settle)
+			touched()
 		case <-timer.C:
+			since = time.Time{}
 			if !maps.Equal(seen, digests(a.current().Files)) {
 				seen = a.reread()
 				a.watch(watcher)

@@ -50,3 +50,20 @@ func TestAnEditIsReadOnce(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestAnEditIsReadBesideALog that is written all the time.
+func TestAnEditIsReadBesideALog(t *testing.T) {
+	in := install(t, "")
+	log, err := os.Create(filepath.Join(filepath.Dir(in.file), "fairlane.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	in.write("classes: {vip: {weight: 9}}\n")
+	in.until("the edit is read", func() bool {
+		if _, err := log.WriteString("a line\n"); err != nil {
+			t.Fatal(err)
+		}
+		return len(in.lines("the configuration was reloaded")) == 1
+	})
+}
