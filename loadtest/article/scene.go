@@ -1,7 +1,6 @@
 package article
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"fairlane/loadtest/client"
 )
 
 // Config is the scene.
@@ -42,7 +43,7 @@ func (c Config) withDefaults() Config {
 		c.Patience = 2 * time.Minute
 	}
 	if c.Client == nil {
-		c.Client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}}
+		c.Client = client.New(1024)
 	}
 	return c
 }
@@ -117,20 +118,8 @@ func (a *asker) ask(ctx context.Context, who, text string) {
 func (c *Config) ask(ctx context.Context, who, text string) reply {
 	ctx, cancel := context.WithTimeout(ctx, c.Patience)
 	defer cancel()
-	body, err := json.Marshal(map[string]any{"max_tokens": answerTokens, "messages": []any{map[string]string{"role": "user", "content": text}}})
-	if err != nil {
-		return reply{err: err}
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Base+"/v1/chat/completions", bytes.NewReader(body))
-	if err != nil {
-		return reply{err: err}
-	}
-	req.Header.Set("Content-Type", "application/json")
-	if who != "" {
-		req.Header.Set("X-OpenWebUI-User-Id", who)
-		req.Header.Set("X-OpenWebUI-User-Email", who+"@example.com")
-	}
-	resp, err := c.Client.Do(req)
+	resp, err := client.Post(ctx, c.Client, c.Base+"/v1/chat/completions", client.Person{Name: who},
+		map[string]any{"max_tokens": answerTokens, "messages": client.Chat(text)})
 	if err != nil {
 		return reply{err: err}
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	"fairlane/loadtest/client"
 )
 
 // Play runs the scene and tells about it on out: the flood comes, fills the
@@ -17,12 +19,12 @@ func Play(ctx context.Context, cfg Config, out io.Writer) (Result, error) {
 	defer cancel()
 	flooded := make(chan struct{})
 	fmt.Fprintf(out, "bulk@example.com sends %d requests of %d tokens at once …\n", cfg.Flood, cfg.Tokens)
-	go func() { defer close(flooded); s.Flood(ctx, Person{Name: "bulk"}) }()
+	go func() { defer close(flooded); s.Flood(ctx, client.Person{Name: "bulk"}) }()
 	if err := s.untilBusy(ctx, out); err != nil {
 		return Result{}, err
 	}
 	fmt.Fprintf(out, "… %d are answered. Now vip@example.com asks once.\n", s.Done())
-	r := Result{VIP: s.Ask(ctx, Person{Name: "vip", Group: "vip"}), Flood: cfg.Flood}
+	r := Result{VIP: s.Ask(ctx, client.Person{Name: "vip", Groups: []string{"vip"}}), Flood: cfg.Flood}
 	r.FloodDone, r.Turnover = s.Done(), s.Turnover()
 	if r.VIP.Err != nil {
 		return r, fmt.Errorf("the VIP was not answered: %w", r.VIP.Err)

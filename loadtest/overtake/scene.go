@@ -5,12 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"fairlane/loadtest/client"
 )
 
 // Config is the scene.
@@ -22,12 +22,6 @@ type Config struct {
 	Client *http.Client
 	// Waiting reads how many requests wait at the server; nil: it can't be told.
 	Waiting func(context.Context) (int, error)
-}
-
-// Person is somebody who asks.
-type Person struct {
-	Name  string
-	Group string
 }
 
 // Answer is what a person got.
@@ -59,7 +53,7 @@ type Scene struct {
 // New makes a scene.
 func New(cfg Config) *Scene {
 	if cfg.Client == nil {
-		cfg.Client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}}
+		cfg.Client = client.New(1024)
 	}
 	return &Scene{cfg: cfg}
 }
@@ -68,7 +62,7 @@ func New(cfg Config) *Scene {
 func (s *Scene) Done() int { return int(s.done.Load()) }
 
 // Flood sends the flood and returns when all of it is answered, or ctx ends.
-func (s *Scene) Flood(ctx context.Context, p Person) {
+func (s *Scene) Flood(ctx context.Context, p client.Person) {
 	var wg sync.WaitGroup
 	for range s.cfg.Flood {
 		wg.Go(func() {
@@ -94,7 +88,7 @@ func (s *Scene) Turnover() time.Duration {
 }
 
 // Ask sends one streaming chat and reads its answer.
-func (s *Scene) Ask(ctx context.Context, p Person) Answer {
+func (s *Scene) Ask(ctx context.Context, p client.Person) Answer {
 	start := time.Now()
 	resp, err := s.send(ctx, p)
 	if err != nil {
@@ -103,8 +97,7 @@ func (s *Scene) Ask(ctx context.Context, p Person) Answer {
 	defer resp.Body.Close()
 	a := Answer{Status: resp.StatusCode, Class: resp.Header.Get("X-Fairlane-Class")}
 	if resp.StatusCode != http.StatusOK {
-		body, readErr := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-		a.Err = fmt.Errorf("status %d: %s (%w)", resp.StatusCode, bytes.TrimSpace(body), readErr)
+		a.Err = client.Refusal(resp)
 		return a
 	}
 	lines := bufio.NewScanner(resp.Body)
@@ -117,28 +110,15 @@ func (s *Scene) Ask(ctx context.Context, p Person) Answer {
 	return a
 }
 
-func (s *Scene) send(ctx context.Context, p Person) (*http.Response, error) {
-	body, err := json.Marshal(map[string]any{
-		"model": s.cfg.Model, "stream": true, "max_tokens": s.cfg.Tokens, "ignore_eos": true,
-		"messages": []any{map[string]string{"role": "user", "content": "Tell me about queues, " + p.Name + "."}},
-	})
-	if err != nil {
-		return nil, err
+func (s *Scene) send(ctx context.Context, p client.Person) (*http.Response, error) {
+	request := map[string]any{
+		"stream": true, "max_tokens": s.cfg.Tokens, "ignore_eos": true,
+		"messages": client.Chat("Tell me about queues, " + p.Name + "."),
 	}
-	if s.cfg.Model == "" {
-		body = bytes.Replace(body, []byte(`"model":"",`), nil, 1)
+	if s.cfg.Model != "" {
+		request["model"] = s.cfg.Model
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.cfg.Base+"/v1/chat/completions", bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-OpenWebUI-User-Id", p.Name)
-	req.Header.Set("X-OpenWebUI-User-Email", p.Name+"@example.com")
-	if p.Group != "" {
-		req.Header.Set("X-User-Groups", p.Group)
-	}
-	return s.cfg.Client.Do(req)
+	return client.Post(ctx, s.cfg.Client, s.cfg.Base+"/v1/chat/completions", p, request)
 }
 
 // content reports whether a line of the stream carries text.

@@ -28,10 +28,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -39,6 +37,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"fairlane/loadtest/client"
 	"fairlane/loadtest/simulate"
 )
 
@@ -81,7 +80,7 @@ type row struct {
 // Run plays a workload for as long as it says, or until ctx ends.
 func Run(ctx context.Context, cfg Config, w *simulate.Workload) (*simulate.Result, error) {
 	if cfg.Client == nil {
-		cfg.Client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4096}}
+		cfg.Client = client.New(4096)
 	}
 	if cfg.Most == 0 {
 		cfg.Most = 2000
@@ -163,8 +162,7 @@ func (g *game) ask(ctx context.Context, a *asker, ask simulate.Ask) bool {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-		return g.end(ctx, fmt.Errorf("play: %s was answered %d: %s", a.Name(), resp.StatusCode, bytes.TrimSpace(body)))
+		return g.end(ctx, fmt.Errorf("play: %s was not answered: %w", a.Name(), client.Refusal(resp)))
 	}
 	g.waited(a.Row(), sent, resp.Header.Get("X-Fairlane-Wait-Ms"))
 	lines, tokens := bufio.NewScanner(resp.Body), 0
@@ -300,24 +298,12 @@ func (g *game) send(ctx context.Context, a *asker, ask simulate.Ask) (*http.Resp
 	if a.User().Endpoint == "completions" {
 		path, request["prompt"] = "/v1/completions", tokens(g.serial.Add(1), ask.Input)
 	} else {
-		request["messages"] = []any{map[string]string{"role": "user", "content": text(g.serial.Add(1), ask.Input)}}
+		request["messages"] = client.Chat(text(g.serial.Add(1), ask.Input))
 	}
-	body, err := json.Marshal(request)
-	if err != nil {
-		return nil, err
+	u := a.User()
+	who := client.Person{Name: a.Name(), Groups: u.Groups}
+	if len(u.Roles) > 0 {
+		who.Role = u.Roles[0]
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.cfg.Base+path, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-OpenWebUI-User-Id", a.Name())
-	req.Header.Set("X-OpenWebUI-User-Email", a.Name()+"@example.com")
-	if u := a.User(); len(u.Roles) > 0 {
-		req.Header.Set("X-OpenWebUI-User-Role", u.Roles[0])
-	}
-	if u := a.User(); len(u.Groups) > 0 {
-		req.Header.Set("X-User-Groups", strings.Join(u.Groups, ","))
-	}
-	return g.cfg.Client.Do(req)
+	return client.Post(ctx, g.cfg.Client, g.cfg.Base+path, who, request)
 }
