@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
 )
+
+// MemberDN is an LDAP.GroupMember: groups name their members by DN.
+const MemberDN = "dn"
 
 // What LDAP.User may be.
 const (
@@ -30,8 +32,13 @@ type LDAP struct {
 	BaseDN         string
 	UserFilter     string // with %s for the person; empty: (mail=%s)
 	User           string // email | id; empty: email
-	GroupAttribute string // empty: memberOf
-	Nested         bool   // groups of groups count too
+	GroupAttribute string // of the person; empty: memberOf
+	// GroupFilter finds the groups that say themselves who is in them, with %s for who:
+	// (member=%s), or (memberUid=%s). Empty: only what the person's entry says counts.
+	GroupFilter string
+	GroupBaseDN string // where; empty: BaseDN
+	GroupMember string // what %s is: dn, the person's own, or an attribute of theirs, like uid; empty: dn
+	Nested      bool   // groups of groups count too
 	// Cache is how long an answer is used without asking again. Afterwards it is used
 	// once more while a new one is asked for.
 	Cache time.Duration
@@ -42,6 +49,8 @@ func (l LDAP) WithDefaults() LDAP {
 	l.UserFilter = or(l.UserFilter, "(mail=%s)")
 	l.User = or(l.User, UserEmail)
 	l.GroupAttribute = or(l.GroupAttribute, "memberOf")
+	l.GroupBaseDN = or(l.GroupBaseDN, l.BaseDN)
+	l.GroupMember = or(l.GroupMember, MemberDN)
 	return l
 }
 
@@ -244,112 +253,6 @@ func (d *directory) greet(l *link, secure *tls.Config) error {
 	}
 	if err := l.Bind(d.BindDN, d.BindPassword); err != nil {
 		return fmt.Errorf("bind as %s: %w", d.BindDN, err)
-	}
-	return nil
-}
-
-// search finds the person, and the groups. A person who is not there, or two who
-// fit, have none.
-func (d *directory) search(l *link, who string) ([]string, error) {
-	filter := strings.Replace(d.UserFilter, "%s", ldap.EscapeFilter(who), 1)
-	values, err := d.read(l, d.BaseDN, ldap.ScopeWholeSubtree, filter)
-	if err != nil {
-		return nil, err
-	}
-	if d.Nested {
-		if values, err = d.climb(l, values); err != nil {
-			return nil, err
-		}
-	}
-	var out []string
-	for _, v := range values {
-		out = appendDN(out, v)
-	}
-	return out, nil
-}
-
-// read is the group attribute of the one entry that fits.
-func (d *directory) read(l *link, base string, scope int, filter string) ([]string, error) {
-	const one = 1 // the limit is one more, so that a second is noticed
-	res, err := l.Search(ldap.NewSearchRequest(base, scope, ldap.NeverDerefAliases, one+1, int(askTimeout.Seconds()), false, filter, []string{d.GroupAttribute}, nil))
-	switch {
-	case ldap.IsErrorAnyOf(err, ldap.LDAPResultNoSuchObject, ldap.LDAPResultSizeLimitExceeded):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	case len(res.Entries) != one:
-		return nil, nil
-	}
-	values := res.Entries[0].GetEqualFoldAttributeValues(d.GroupAttribute)
-	return values[:min(len(values), maxList)], nil
-}
-
-// climb adds the groups that groups are in. Circles end, for each is read once.
-func (d *directory) climb(l *link, dns []string) ([]string, error) {
-	seen := map[string]bool{}
-	for _, dn := range dns {
-		seen[strings.ToLower(dn)] = true
-	}
-	out := slices.Clone(dns)
-	for i := 0; i < len(out); i++ {
-		if parsed, err := ldap.ParseDN(out[i]); err != nil || len(parsed.RDNs) == 0 {
-			continue // a name, not a place in the directory
-		}
-		above, err := d.read(l, out[i], ldap.ScopeBaseObject, "(objectClass=*)")
-		if err != nil {
-			return nil, err
-		}
-		for _, dn := range above {
-			if lower := strings.ToLower(dn); !seen[lower] && len(out) < maxList {
-				seen[lower] = true
-				out = append(out, dn)
-			}
-		}
-	}
-	return out, nil
-}
-
-// appendDN adds a group by its CN, by its DN as the directory writes it, and by its
-// DN in lower case. What is no DN is a name.
-func appendDN(out []string, value string) []string {
-	add := func(s string) {
-		if s = clean(s, maxGroup); s != "" && !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	dn, err := ldap.ParseDN(value)
-	if err == nil && len(dn.RDNs) > 0 {
-		for _, a := range dn.RDNs[0].Attributes {
-			if strings.EqualFold(a.Type, "cn") {
-				add(a.Value)
-			}
-		}
-	}
-	add(value)
-	if err == nil {
-		add(strings.ToLower(dn.String()))
-	}
-	return out
-}
-
-// CheckLDAP connects, binds and reads the base, and says what does not work.
-func CheckLDAP(ctx context.Context, cfg LDAP, roots *x509.CertPool) error {
-	d := newDirectory(cfg.WithDefaults(), roots, func(error) {})
-	defer d.stop()
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	l, err := d.dial(ctx)
-	if err != nil {
-		return err
-	}
-	defer l.shut()
-	defer context.AfterFunc(ctx, func() { _ = l.raw.Close() })()
-	res, err := l.Search(ldap.NewSearchRequest(cfg.BaseDN, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 1, 0, false, "(objectClass=*)", []string{"1.1"}, nil))
-	switch {
-	case err != nil:
-		return fmt.Errorf("identity.ldap.base_dn %q: %w", cfg.BaseDN, err)
-	case len(res.Entries) == 0:
-		return fmt.Errorf("identity.ldap.base_dn %q cannot be read as %q", cfg.BaseDN, cfg.BindDN)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ func someDirectory() ldaptest.Content {
 	return ldaptest.Content{
 		People: map[string]string{"anna": "anna@example.com", "bob": "bob@example.com", "twin1": "twin@example.com", "twin2": "twin@example.com"},
 		Groups: map[string][]string{"vip": {"anna"}, "interns": {"bob"}, "staff": {"cn=vip", "cn=interns"}, "all": {"cn=staff"}},
+		Posix:  map[string][]string{"wheel": {"anna"}, "games": {"anna", "bob"}},
 	}
 }
 

@@ -73,13 +73,22 @@ func (l *LDAP) validate(f *faults) {
 	if l.BindDN != "" && l.BindPassword == "" {
 		f.add(path+".bind_password", "is empty: with bind_dn alone a server lets anybody in, and shows them little")
 	}
-	if _, err := ldap.CompileFilter(strings.Replace(l.UserFilter, "%s", "x", 1)); err != nil || strings.Count(l.UserFilter, "%s") != 1 {
+	if !fillable(l.UserFilter) {
 		f.add(path+".user_filter", "%q is no filter with %%s once, like (mail=%%s)", l.UserFilter)
+	}
+	if l.GroupFilter != "" && !fillable(l.GroupFilter) {
+		f.add(path+".group_filter", "%q is no filter with %%s once, like (member=%%s)", l.GroupFilter)
 	}
 	f.oneOf(path+".user", l.User, UserEmail, UserID)
 	if l.Cache < 0 {
 		f.add(path+".cache", "%v is negative", l.Cache)
 	}
+}
+
+// fillable reports whether a filter is one with a value in it.
+func fillable(filter string) bool {
+	_, err := ldap.CompileFilter(filled(filter, "x"))
+	return err == nil && strings.Count(filter, "%s") == 1
 }
 
 func (j *Issuer) validate(f *faults, path string) {

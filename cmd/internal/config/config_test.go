@@ -91,7 +91,7 @@ func TestDefaults(t *testing.T) {
 		Policy: policy.Defaults(), Load: turn.Marks{KVLow: 0.7, KVHigh: 0.9, WaitLow: 2 * time.Second, WaitHigh: 10 * time.Second},
 		Identity: identity.Config{
 			Forwarded: identity.DefaultForwarded(), LinkBy: "email", Anonymous: "allow", FailedCredentials: identity.Rate{N: 30, Per: time.Minute},
-			LDAP: identity.LDAP{UserFilter: "(mail=%s)", User: "email", GroupAttribute: "memberOf", Cache: 5 * time.Minute},
+			LDAP: identity.LDAP{UserFilter: "(mail=%s)", User: "email", GroupAttribute: "memberOf", GroupMember: "dn", Cache: 5 * time.Minute},
 		},
 		History: History{24 * time.Hour, 720 * time.Hour, 8760 * time.Hour, false},
 		Log:     LogConfig{"json", slog.LevelInfo},

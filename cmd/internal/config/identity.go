@@ -82,19 +82,30 @@ func (c *Config) ldap(s *section) {
 	take(s, "bind_dn", &l.BindDN, text())
 	take(s, "bind_password", &l.BindPassword, secret())
 	take(s, "base_dn", &l.BaseDN, text())
-	take(s, "user_filter", &l.UserFilter, checked("a filter with %s once, like (mail=%s)", func(s string) bool {
-		return strings.Count(s, "%") == 1 && strings.Count(s, "%s") == 1 && strings.HasPrefix(s, "(") && strings.HasSuffix(s, ")")
-	}))
+	take(s, "user_filter", &l.UserFilter, filter("(mail=%s)"))
 	take(s, "user", &l.User, word(identity.UserEmail, identity.UserID))
 	take(s, "group_attribute", &l.GroupAttribute, text())
+	take(s, "group_filter", &l.GroupFilter, optionally(filter("(member=%s)")))
+	take(s, "group_base_dn", &l.GroupBaseDN, text())
+	take(s, "group_member", &l.GroupMember, text())
 	take(s, "nested", &l.Nested, flag())
 	take(s, "cache", &l.Cache, duration(0))
 	if c.LDAPCAFile != "" {
 		c.LDAPCAFile = s.reader.path(c.LDAPCAFile)
 	}
+	if l.GroupFilter == "" && (l.GroupBaseDN != "" || l.GroupMember != identity.MemberDN) {
+		s.fault(s.path+".group_filter", "is empty: group_base_dn and group_member say where and what it looks for, like (member=%%s)")
+	}
 	if strings.HasPrefix(strings.ToLower(l.URL), "ldap://") && !l.StartTLS && l.BindPassword != "" {
 		s.warn(s.path+".url", "the password goes over the network in the clear: take ldaps://, or start_tls: true")
 	}
+}
+
+// filter is one of LDAP, with a place for a value.
+func filter(like string) kind[string] {
+	return checked("a filter with %s once, like "+like, func(s string) bool {
+		return strings.Count(s, "%") == 1 && strings.Count(s, "%s") == 1 && strings.HasPrefix(s, "(") && strings.HasSuffix(s, ")")
+	})
 }
 
 // rate is one limit, of which only its number and its period count; empty: none.

@@ -3,6 +3,8 @@ package ldaptest
 import (
 	"slices"
 	"strings"
+
+	"github.com/go-ldap/ldap/v3"
 )
 
 // Where things are, and who may look.
@@ -18,6 +20,7 @@ const (
 type Content struct {
 	People map[string]string   // uid: mail
 	Groups map[string][]string // cn: uids of people, or `cn=…` of groups, who are in it
+	Posix  map[string][]string // cn: uids of people, in groups that know them by that
 }
 
 // GroupDN is where a group is.
@@ -45,6 +48,16 @@ func (c Content) memberOf(dn string) []string {
 	return out
 }
 
+// uid is that of a person.
+func (c Content) uid(dn string) []string {
+	for uid := range c.People {
+		if strings.EqualFold(dn, personDN(uid)) {
+			return []string{uid}
+		}
+	}
+	return nil
+}
+
 // height is how many groups lie below a group, one in the other.
 func (c Content) height(cn string) int {
 	var h int
@@ -62,6 +75,22 @@ func (c Content) find(filter string) []string {
 	for uid, mail := range c.People {
 		if filter == "(mail="+mail+")" || filter == "(uid="+uid+")" || filter == "(objectClass=inetOrgPerson)" {
 			out = append(out, personDN(uid))
+		}
+	}
+	return append(out, c.naming(filter)...)
+}
+
+// naming are the DNs of the groups that a filter like (member=…) or (memberUid=…) fits.
+func (c Content) naming(filter string) []string {
+	var out []string
+	for cn, members := range c.Groups {
+		if slices.ContainsFunc(members, func(m string) bool { return strings.EqualFold(filter, "(member="+ldap.EscapeFilter(member(m))+")") }) {
+			out = append(out, GroupDN(cn))
+		}
+	}
+	for cn, members := range c.Posix {
+		if slices.ContainsFunc(members, func(m string) bool { return filter == "(memberUid="+ldap.EscapeFilter(m)+")" }) {
+			out = append(out, GroupDN(cn))
 		}
 	}
 	return out

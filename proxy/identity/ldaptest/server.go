@@ -3,6 +3,8 @@ package ldaptest
 import (
 	"crypto/tls"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -115,7 +117,7 @@ func (s *Server) search(out reply, op *ber.Packet, bound bool) {
 		return
 	}
 	s.Filters.Store(filter, true)
-	found := s.content.find(filter)
+	found := slices.DeleteFunc(s.content.find(filter), func(dn string) bool { return !strings.HasSuffix(dn, base) })
 	if scope == int64(ldap.ScopeBaseObject) {
 		if found = []string{base}; !s.content.holds(base) {
 			out.result(ldap.ApplicationSearchResultDone, ldap.LDAPResultNoSuchObject)
@@ -123,7 +125,7 @@ func (s *Server) search(out reply, op *ber.Packet, bound bool) {
 		}
 	}
 	for _, dn := range found {
-		out.entry(dn, s.content.memberOf(dn))
+		out.entry(dn, s.content.memberOf(dn), s.content.uid(dn))
 	}
 	out.result(ldap.ApplicationSearchResultDone, ldap.LDAPResultSuccess)
 }
@@ -153,16 +155,18 @@ func (r reply) result(tag ber.Tag, code int) {
 	r.send(op)
 }
 
-func (r reply) entry(dn string, memberOf []string) {
-	values := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSet, nil, "")
-	for _, v := range memberOf {
-		values.AppendChild(text(v))
-	}
-	attribute := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSequence, nil, "")
-	attribute.AppendChild(text("memberOf"))
-	attribute.AppendChild(values)
+func (r reply) entry(dn string, memberOf, uid []string) {
 	list := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSequence, nil, "")
-	list.AppendChild(attribute)
+	for name, values := range map[string][]string{"memberOf": memberOf, "uid": uid} {
+		set := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSet, nil, "")
+		for _, v := range values {
+			set.AppendChild(text(v))
+		}
+		attribute := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSequence, nil, "")
+		attribute.AppendChild(text(name))
+		attribute.AppendChild(set)
+		list.AppendChild(attribute)
+	}
 	op := ber.Encode(ber.ClassApplication, ber.TypeConstructed, ldap.ApplicationSearchResultEntry, nil, "")
 	op.AppendChild(text(dn))
 	op.AppendChild(list)

@@ -76,6 +76,7 @@ func StartSlapd(t testing.TB, c Content, cert, key []byte) Slapd {
 	conf := fmt.Sprintf(`include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
+include /etc/ldap/schema/nis.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
 moduleload memberof
@@ -151,6 +152,9 @@ func fill(t testing.TB, address string, c Content) {
 			dns = append(dns, member(m))
 		}
 		add(GroupDN(cn), map[string][]string{"objectClass": {"groupOfNames"}, "cn": {cn}, "member": dns})
+	}
+	for cn, uids := range c.Posix {
+		add(GroupDN(cn), map[string][]string{"objectClass": {"posixGroup"}, "cn": {cn}, "gidNumber": {"1000"}, "memberUid": uids})
 	}
 }
 
