@@ -11,7 +11,7 @@ func Words(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch d = max(d, 0); {
 	case d < time.Second:
-		return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
+		return strconv.FormatInt(ceil(d, time.Millisecond).Milliseconds(), 10) + " ms"
 	case d <= 2*time.Minute:
 		return strconv.FormatFloat(d.Round(time.Second/10).Seconds(), 'f', -1, 64) + " s"
 	case d <= 2*time.Hour:

@@ -9,6 +9,7 @@ func TestWords(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		-time.Second:                      "0 ms",
 		300 * time.Millisecond:            "300 ms",
+		100 * time.Microsecond:            "1 ms",
 		999 * time.Millisecond:            "999 ms",
 		time.Second:                       "1 s",
 		1250 * time.Millisecond:           "1.3 s",

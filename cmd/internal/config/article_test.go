@@ -56,6 +56,16 @@ func TestTheArticlesSettingIsWhatItSays(t *testing.T) {
 		check(t, name+": size", tt.size, d.Size)
 		check(t, name+": limits", tt.limits, limits)
 	}
+	// Without X-Task the three tasks of a long chat draw from three at once that are theirs.
+	question, title := chat(9000, 0, 300), chat(9000, 1000, 300)
+	title.TaskPrompt = "### Task:\nGenerate a concise title summarizing the chat history.\n### Guidelines:"
+	asked, _ := p.Decide(ann(""), &question)
+	guessed, _ := p.Decide(ann(""), &title)
+	check(t, "a title by its prompt: class", "background", guessed.Class)
+	check(t, "its limits", []string{"120/minute", "3/minute"}, []string{guessed.Buckets[0].Text, guessed.Buckets[1].Text})
+	if asked.Buckets[1].Key() == guessed.Buckets[1].Key() {
+		t.Error("the tasks of a chat take from its questions")
+	}
 	d, _ := p.Decide(&identity.Identity{UserKey: "ip:192.0.2.1", Anonymous: true, AuthType: identity.AuthAnonymous}, new(chat(10, 0, 300)))
 	check(t, "the class of a scan", "background", d.Class)
 	check(t, "its limits", "100/minute", d.Buckets[0].Text)
