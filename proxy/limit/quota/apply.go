@@ -61,8 +61,11 @@ func pick(all map[Name]*override, id *identity.Identity) *override {
 }
 
 func pickUser(all map[Name]*override, id *identity.Identity, size string) *override {
-	for _, user := range [...]string{id.ID, id.Email, strings.TrimPrefix(id.UserKey, "user:")} {
-		if o := good(all[person(user, size)]); o != nil {
+	if o := good(all[person(id.ID, size)]); o != nil {
+		return o
+	}
+	for _, user := range [...]string{id.Email, strings.TrimPrefix(id.UserKey, "user:")} { // lower case
+		if o := good(all[Name{Kind: User, ID: user, Size: size}]); o != nil {
 			return o
 		}
 	}

@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -53,10 +54,10 @@ func (b *Book) mark(newer map[Name]bool) {
 	b.newer = newer
 }
 
-// readAll reads names and takes over what it has read, part by part, up to the
-// first that fails. Each tick begins elsewhere, as maps do.
+// readAll reads names and takes over what it has read, part by part, until one of
+// them gets no answer at all. Each tick begins elsewhere, as maps do.
 func (b *Book) readAll(names []string) error {
-	for {
+	for failed := error(nil); ; {
 		some := names[:min(several, len(names))]
 		names = names[len(some):]
 		ctx, cancel := context.WithTimeout(b.stays, patience)
@@ -65,8 +66,9 @@ func (b *Book) readAll(names []string) error {
 		b.takeLocked(ctx, found, b.newer)
 		b.mu.Unlock()
 		cancel()
-		if err != nil || len(names) == 0 {
-			return err
+		failed = cmp.Or(failed, err)
+		if len(names) == 0 || err != nil && len(found) == 0 {
+			return failed
 		}
 	}
 }
