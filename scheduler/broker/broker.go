@@ -14,6 +14,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+
+	"fairlane/scheduler/loop"
 )
 
 const (
@@ -136,7 +138,7 @@ func (b *Broker) connect(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if b.server != nil || !pause(ctx, reconnectExternal) {
+		if b.server != nil || !loop.Pause(ctx, reconnectExternal) {
 			return fmt.Errorf("connect to nats: %w", err)
 		}
 	}
@@ -215,16 +217,4 @@ func (b *Broker) Close() {
 		b.nc.Close()
 		b.server.stop()
 	})
-}
-
-// pause waits for d; false: ctx ended before.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

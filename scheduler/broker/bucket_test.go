@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"fairlane/scheduler/loop"
 )
 
 // holds waits until a bucket has what it should.
@@ -20,7 +22,7 @@ func holds(t *testing.T, k *Bucket, want map[string]string) {
 		if cmp.Equal(got, want) {
 			return
 		}
-		pause(t.Context(), time.Millisecond)
+		loop.Pause(t.Context(), time.Millisecond)
 	}
 	t.Fatal(cmp.Diff(want, got))
 }

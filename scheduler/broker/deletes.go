@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"fairlane/scheduler/loop"
 )
 
 const (
@@ -104,7 +106,7 @@ func (d *deletes) pause(wait time.Duration) {
 	case <-d.ctx.Done():
 	case <-d.hurry:
 		if wait > gather {
-			pause(d.ctx, gather)
+			loop.Pause(d.ctx, gather)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fairlane/scheduler"
+	"fairlane/scheduler/loop"
 )
 
 const (
@@ -108,7 +109,7 @@ func (l *Lease) Run(ctx context.Context, lead func(ctx context.Context, epoch sc
 			l.b.cfg.Logger.DebugContext(ctx, "the lease can't be asked for", slog.String("pool", l.cfg.Pool), slog.Any("error", err))
 		}
 		if err != nil || !t.orderly {
-			pause(ctx, leasePause)
+			loop.Pause(ctx, leasePause)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"fairlane/scheduler"
+	"fairlane/scheduler/loop"
 )
 
 // The server goes away and comes back: the tail goes on where it was, nothing
@@ -172,7 +173,7 @@ func TestDeletesThatFailedAreTriedAgainAtTheEnd(t *testing.T) {
 			return nil
 		}, neverPurged(t), Config{}.withDefaults().Logger)
 		d.add(1)
-		pause(t.Context(), time.Minute)
+		loop.Pause(t.Context(), time.Minute)
 		synctest.Wait()
 		broken = false
 		d.close(time.Now().Add(deleteTry / 4))
@@ -209,9 +210,9 @@ func TestDeletesOfWhatLiesBefore(t *testing.T) {
 		for _, seq := range []uint64{3, 1, 2, 7} { // 4 and the later ones stay
 			d.add(seq)
 		}
-		pause(t.Context(), 2*gather)
+		loop.Pause(t.Context(), 2*gather)
 		d.add(5) // alone and in the middle
-		pause(t.Context(), 2*gather)
+		loop.Pause(t.Context(), 2*gather)
 		for _, seq := range []uint64{4, 6, 8, 9, 10} { // nothing stays
 			d.add(seq)
 		}

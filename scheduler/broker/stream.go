@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fairlane/scheduler"
+	"fairlane/scheduler/loop"
 )
 
 const (
@@ -131,7 +132,7 @@ func (s *Stream) Publish(ctx context.Context, e *scheduler.Entry) (uint64, error
 		if end := s.b.publishEnds(err); end != nil {
 			return 0, end
 		}
-		if !pause(ctx, min(wait, time.Until(until))) || !time.Now().Before(until) {
+		if !loop.Pause(ctx, min(wait, time.Until(until))) || !time.Now().Before(until) {
 			return 0, storeError(err)
 		}
 	}

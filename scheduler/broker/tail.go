@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fairlane/scheduler"
+	"fairlane/scheduler/loop"
 )
 
 const (
@@ -58,13 +59,13 @@ func (s *Stream) Tail(ctx context.Context, from uint64, entry func(seq uint64, e
 		}
 		if err == nil { // there is nobody else who could publish
 			t.loaded = func() {}
-			if !pause(ctx, s.rest) {
+			if !loop.Pause(ctx, s.rest) {
 				return ctx.Err()
 			}
 			continue
 		}
 		s.b.cfg.Logger.DebugContext(ctx, "the stream is read anew", slog.String("pool", s.pool), slog.Uint64("from", t.known.frontier()), slog.Any("error", err))
-		if !pause(ctx, tailPause) {
+		if !loop.Pause(ctx, tailPause) {
 			return ctx.Err()
 		}
 	}

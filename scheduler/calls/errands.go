@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fairlane/scheduler"
+	"fairlane/scheduler/loop"
 )
 
 const (
@@ -80,11 +81,7 @@ func (b *background) repeat(ctx context.Context, do func(context.Context) error)
 		if err == nil {
 			return
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !loop.Pause(ctx, wait) {
 			b.log.DebugContext(ctx, "an errand was given up", slog.Any("error", err))
 			return
 		}

@@ -9,6 +9,7 @@ import (
 
 	"fairlane/scheduler"
 	"fairlane/scheduler/capacity"
+	"fairlane/scheduler/loop"
 	"fairlane/scheduler/turn"
 )
 
@@ -135,20 +136,9 @@ func (l *leader) serve(ctx context.Context) (stop func()) {
 			return stop
 		}
 		l.cfg.Logger.ErrorContext(ctx, "the pool can't be led", slog.String("pool", l.cfg.Pool), slog.Any("error", err))
-		if !pause(ctx, tick) {
+		if !loop.Pause(ctx, tick) {
 			return func() {}
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 
@@ -185,7 +175,7 @@ func (l *leader) pass(ctx context.Context, ticker *time.Ticker) bool {
 // nothing more.
 func (l *leader) leads(ctx context.Context) bool {
 	for !l.cfg.Lease.Valid() {
-		if !pause(ctx, doubt) {
+		if !loop.Pause(ctx, doubt) {
 			return false
 		}
 	}

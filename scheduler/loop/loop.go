@@ -1,11 +1,12 @@
 // Package loop holds the life of a goroutine that runs in the background for as long
 // as its owner does: it is begun and ended with the owner, twice does no harm, and when
-// the end was asked for it has come.
+// the end was asked for it has come. It also holds how such a one rests.
 package loop
 
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Loop is one goroutine. The zero value waits for its Start.
@@ -38,4 +39,16 @@ func (l *Loop) Stop() {
 	l.cancel()
 	l.done.Wait()
 	l.cancel = nil
+}
+
+// Pause waits for d; false: ctx ended before.
+func Pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

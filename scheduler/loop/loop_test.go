@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -49,5 +50,20 @@ func TestALoopLivesFromStartToStop(t *testing.T) {
 		expect("a Start after Stop", 2, 1)
 		l.Stop()
 		expect("and its Stop", 2, 2)
+	})
+}
+
+func TestPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		if !Pause(t.Context(), time.Minute) || time.Since(start) != time.Minute {
+			t.Errorf("paused for %v, want a minute", time.Since(start))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start = time.Now()
+		if Pause(ctx, time.Minute) || time.Since(start) != time.Second {
+			t.Errorf("paused for %v after a context of a second", time.Since(start))
+		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fairlane/scheduler"
+	"fairlane/scheduler/loop"
 )
 
 // goodbyePatience bounds the last report.
@@ -185,13 +186,9 @@ func (r *reporter) unsent(ctx context.Context, report *scheduler.Report, err err
 	r.events = append(keep, r.events...)
 	r.beatDue = true
 	r.mu.Unlock()
-	timer := time.NewTimer(r.w.cfg.Beat / 5)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		r.poke()
-		return false
-	case <-ctx.Done():
+	if !loop.Pause(ctx, r.w.cfg.Beat/5) {
 		return true
 	}
+	r.poke()
+	return false
 }
