@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -466,7 +467,43 @@ func TestWhoLeavesPaysForTheTimeThatItRan(t *testing.T) {
 	})
 }
 
-// newMetered is an edge with a bucket of tokens that fills slowly. Used says how much of it is gone.
+// torn is a connection that its client has left: nothing more can be written.
+type torn struct{ *httptest.ResponseRecorder }
+
+func (torn) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// TestWhoDoesNotReadPaysForWhatWaited for them.
+func TestWhoDoesNotReadPaysForWhatWaited(t *testing.T) {
+	whole := end(scheduler.Completed)
+	whole.End.Usage = scheduler.Usage{Input: 10, Output: 500, Known: true}
+	slow := broken(scheduler.Problemf(scheduler.CodeOverloaded, "read too slowly"))
+	for name, tt := range map[string]struct {
+		last []scheduler.CallEvent
+		used int64
+	}{
+		"what came":              {nil, 1 + 1 + 100},
+		"its usage, if it is in": {[]scheduler.CallEvent{whole}, 510},
+	} {
+		f, used := newMetered(t)
+		f.answers(append([]scheduler.CallEvent{granted(), head(200, sse), data(chunk), data(strings.Repeat(chunk, 100))}, tt.last...)...)
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, chatPath, strings.NewReader(streamBody))
+		req.Header.Set("Content-Type", "application/json")
+		f.server(t, Config{}).Handler().ServeHTTP(torn{httptest.NewRecorder()}, req)
+		if got := used(); got != tt.used {
+			t.Errorf("%s: %d tokens were used, want %d", name, got, tt.used)
+		}
+		if line := f.log.one(t); line["outcome"] != "cancelled" {
+			t.Errorf("%s: %v", name, line["outcome"])
+		}
+	}
+	f, used := newMetered(t)
+	f.answers(granted(), head(200, sse), data(chunk), slow)
+	if ask(f.server(t, Config{}), http.MethodPost, chatPath, streamBody); used() != 1+1000 {
+		t.Errorf("who was cut off used %d tokens", used())
+	}
+}
+
+// newMetered is an edge with a bucket of tokens; used says how much of it is gone.
 func newMetered(t *testing.T) (f *fakes, used func() int64) {
 	t.Helper()
 	const all = 1_000_000

@@ -167,6 +167,7 @@ func (f *follower) interrupted() *scheduler.Problem {
 
 // gone is the end when the client is.
 func (f *follower) gone() *scheduler.Problem {
+	f.rest()
 	f.counted()
 	f.x.left()
 	return nil
@@ -205,6 +206,7 @@ func (f *follower) take(ev scheduler.CallEvent) (done bool, p *scheduler.Problem
 			f.ended(ev.End)
 		case f.out.begun || ev.Problem.Code == scheduler.CodeBackendTimeout: // it was worked on to the last
 			f.counted()
+			f.x.rec.guessed = f.x.rec.guessed || ev.Problem.Code == scheduler.CodeOverloaded // what waited for its client is lost
 		default:
 			f.x.rec.counted = true // it came to nothing, by no fault of its client
 		}

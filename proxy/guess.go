@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"context"
 	"time"
 
+	"fairlane/proxy/openai"
 	"fairlane/scheduler"
 )
 
@@ -25,6 +27,28 @@ func (f *follower) counted() {
 	r.usage = scheduler.Usage{Input: f.x.s.estimates.input(f.x.at.model, f.x.req), Output: f.out.meter.tokens}
 	if !f.x.req.Stream && f.x.route.Endpoint.Generates() {
 		r.guessed, r.usage.Output = true, f.x.fits(time.Since(r.granted))
+	}
+}
+
+// rest takes what came for a client that is gone: it was generated all the same, and the
+// usage may be among it.
+func (f *follower) rest() {
+	over, cancel := context.WithCancel(f.ctx)
+	cancel() // what is there is there
+	for {
+		ev, err := f.call.Next(over)
+		switch {
+		case err != nil:
+			return
+		case ev.Kind == scheduler.CallQueued:
+			f.x.rec.granted = time.Time{}
+		case ev.Kind == scheduler.CallGranted && f.x.rec.granted.IsZero():
+			f.x.rec.granted = time.Now()
+		case ev.Kind == scheduler.CallData && f.x.req.Stream:
+			f.out.meter.tokens += openai.Contents(f.x.route.Endpoint, ev.Data)
+		case ev.End != nil:
+			f.ended(ev.End)
+		}
 	}
 }
 
