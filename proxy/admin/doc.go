@@ -7,6 +7,10 @@
 // asks for one, as a bearer. A viewer may look; an operator may also change and
 // profile, for a profile costs the process something.
 //
+// At / is a page for people: pools, classes, backends, warnings, who was refused most.
+// A browser asks for a token there, as a password; nothing on the page orders anything.
+//
+//	GET /                the page, anew every five seconds
 //	GET /api/v1/status   what runs here: roles, pools, backends, identity findings
 //	GET /api/v1/refusals?n=20   who was refused most in the last hour, in all processes
 //	GET /api/v1/quotas   limits that are set for single callers; with ?of= what is in force for one

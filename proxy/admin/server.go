@@ -95,6 +95,7 @@ func loopback(addr string) bool {
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.metrics())
+	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /api/v1/status", s.status)
 	s.backendRoutes(mux)
 	s.quotaRoutes(mux)
@@ -133,6 +134,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			http.Error(w, "without admin.tokens this port answers under a loopback name only", http.StatusForbidden)
 		case len(s.digests) > 0 && !s.holds(r, Viewer, Operator):
 			w.Header().Set("WWW-Authenticate", `Bearer realm="fairlane admin"`)
+			if forBrowsers(r) {
+				w.Header().Add("WWW-Authenticate", `Basic realm="fairlane admin: a token of admin.tokens is the password"`)
+			}
 			http.Error(w, "a token of admin.tokens is needed: Authorization: Bearer …", http.StatusUnauthorized)
 		default:
 			next.ServeHTTP(w, r)
@@ -152,12 +156,18 @@ func (s *Server) operators(next http.HandlerFunc) http.Handler {
 	})
 }
 
+// forBrowsers reports whether a request is for the page, where a token may come as a
+// password. Nothing else takes one, for a browser sends it with what others make it send.
+func forBrowsers(r *http.Request) bool { return r.URL.Path == "/" }
+
 // holds reports whether a request has a token of one of the roles. It compares
 // digests, so that neither time nor length tells anything.
 func (s *Server) holds(r *http.Request, roles ...Role) bool {
 	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "bearer") {
-		return false
+		if _, token, ok = r.BasicAuth(); !ok || !forBrowsers(r) {
+			return false
+		}
 	}
 	digest := sha256.Sum256([]byte(strings.TrimSpace(token)))
 	found := 0

@@ -35,6 +35,7 @@ type ConfigFile struct {
 type Pool struct {
 	Name     string    `json:"name"`
 	Leading  bool      `json:"leading"` // this process holds the lease
+	Load     float64   `json:"load"`    // as limits follow it: -1 idle, 0 as written, 1 loaded
 	Classes  []Class   `json:"classes,omitempty"`
 	Backends []Backend `json:"backends"`
 	Suspects []Suspect `json:"suspects,omitempty"`
@@ -57,9 +58,12 @@ type Inversion struct {
 // Class is the state of a class's queue, from the leader.
 type Class struct {
 	Name          string  `json:"name"`
+	Weight        float64 `json:"weight"`
 	Waiting       int     `json:"waiting"`
 	Running       int     `json:"running"` // sequences
 	OldestSeconds float64 `json:"oldest_seconds"`
+	Share         float64 `json:"share"`          // of the cost delivered in the last minute
+	Entitled      float64 `json:"entitled_share"` // what its weight entitled it to
 }
 
 // Backend is one backend.
@@ -72,7 +76,10 @@ type Backend struct {
 	Running     int      `json:"running"` // sequences of ours
 	KVTokens    int      `json:"kv_tokens,omitempty"`
 	KVHeld      int      `json:"kv_held_tokens"`
-	Scraped     bool     `json:"scraped"` // its /metrics is understood
+	KVBudget    int      `json:"kv_budget_tokens,omitempty"`
+	Beta        float64  `json:"kv_beta,omitempty"` // part of the KV cache that is budget
+	Rho         float64  `json:"kv_rho,omitempty"`  // KV in use over KV counted
+	Scraped     bool     `json:"scraped"`           // its /metrics is understood
 	PrefixCache bool     `json:"prefix_cache"`
 }
 

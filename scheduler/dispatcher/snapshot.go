@@ -86,18 +86,25 @@ func (l *leader) shares(now time.Time) []gauge {
 		l.slice++
 	}
 	g := l.cfg.Metrics.gauges
-	total, entitled := 0.0, l.entitled()
+	share, entitled := l.delivered(), l.entitled()
+	var out []gauge
+	for name := range l.classes {
+		labels := []string{l.cfg.Pool, name}
+		out = append(out, gauge{g.share, share[name], labels}, gauge{g.entitled, entitled[name], labels})
+	}
+	return out
+}
+
+// delivered are the parts of the cost of the last minute that the classes had.
+func (l *leader) delivered() map[string]float64 {
+	out, total := map[string]float64{}, 0.0
 	for _, c := range l.classes {
 		total += float64(c.window())
 	}
-	var out []gauge
 	for name, c := range l.classes {
-		share := 0.0
 		if total > 0 {
-			share = float64(c.window()) / total
+			out[name] = float64(c.window()) / total
 		}
-		labels := []string{l.cfg.Pool, name}
-		out = append(out, gauge{g.share, share, labels}, gauge{g.entitled, entitled[name], labels})
 	}
 	return out
 }

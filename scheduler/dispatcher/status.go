@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"fairlane/scheduler"
 	"fairlane/scheduler/capacity"
 	"fairlane/scheduler/fairqueue"
 )
@@ -18,14 +19,18 @@ type Status struct {
 	Backends []capacity.State // as configured, then those that drain
 	Suspects []Suspect        // the last ones, oldest first
 	Inverted []fairqueue.Inversion
+	Load     float64 // how loaded the pool is, from -1, idle, to 1
 }
 
 // ClassStatus is how a class stands.
 type ClassStatus struct {
-	Name    string
-	Waiting int           // requests
-	Running int           // sequences
-	Oldest  time.Duration // age of the request that waits longest; 0: none waits
+	Name     string
+	Weight   float64
+	Waiting  int           // requests
+	Running  int           // sequences
+	Oldest   time.Duration // age of the request that waits longest; 0: none waits
+	Share    float64       // of the cost delivered in the last minute
+	Entitled float64       // to that share
 }
 
 // Suspect is a request that was in flight at two deaths of a backend.
@@ -47,9 +52,13 @@ func (d *Dispatcher) Status() (s Status, leading bool) {
 
 // standing is what Status tells until the next tick. Nobody changes it any more.
 func (l *leader) standing(now time.Time) *Status {
-	s := &Status{Suspects: slices.Clone(l.suspects), Inverted: l.inverted()}
+	s := &Status{Suspects: slices.Clone(l.suspects), Inverted: l.inverted(), Load: float64(l.load.Level()) / scheduler.MostLoad}
+	share, entitled := l.delivered(), l.entitled()
 	for name, c := range l.classes {
-		s.Classes = append(s.Classes, ClassStatus{Name: name, Waiting: c.queued, Running: l.turn.Running(name), Oldest: c.age(now)})
+		s.Classes = append(s.Classes, ClassStatus{
+			Name: name, Weight: l.turn.Policy().Weight(name), Waiting: c.queued, Running: l.turn.Running(name), Oldest: c.age(now),
+			Share: share[name], Entitled: entitled[name],
+		})
 	}
 	slices.SortFunc(s.Classes, func(a, b ClassStatus) int { return cmp.Compare(a.Name, b.Name) })
 	for _, b := range l.turn.Pool.Backends() {

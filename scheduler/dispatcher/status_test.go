@@ -23,9 +23,14 @@ func TestStatus(t *testing.T) {
 			t.Fatal("it leads")
 		}
 		for i := range s.Classes {
-			s.Classes[i].Oldest = s.Classes[i].Oldest.Round(500 * time.Millisecond)
+			c := &s.Classes[i]
+			c.Oldest = c.Oldest.Round(500 * time.Millisecond)
+			if c.Share != h.gaugesOf("fairlane_class_share")[c.Name] || c.Entitled != h.gaugesOf("fairlane_class_entitled_share")[c.Name] || c.Share == 0 {
+				t.Errorf("%+v has other shares than the metrics", c)
+			}
+			c.Share, c.Entitled = 0, 0
 		}
-		want := []ClassStatus{{Name: "normal", Running: 1}, {Name: "vip", Running: 1, Waiting: 2, Oldest: 3 * time.Second}}
+		want := []ClassStatus{{Name: "normal", Weight: 1, Running: 1}, {Name: "vip", Weight: 10, Running: 1, Waiting: 2, Oldest: 3 * time.Second}}
 		if diff := cmp.Diff(want, s.Classes); diff != "" {
 			t.Error(diff)
 		}

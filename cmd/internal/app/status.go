@@ -75,9 +75,15 @@ func (a *App) poolStatus(pool string) admin.Pool {
 	var led dispatcher.Status
 	if d := a.dispatchers[pool]; d != nil {
 		led, p.Leading = d.Status()
+		p.Load = led.Load
+	}
+	if a.edge != nil && !p.Leading {
+		p.Load = float64(a.edge.decider.loads.Level(pool)) / scheduler.MostLoad
 	}
 	for _, c := range led.Classes {
-		p.Classes = append(p.Classes, admin.Class{Name: c.Name, Waiting: c.Waiting, Running: c.Running, OldestSeconds: c.Oldest.Seconds()})
+		p.Classes = append(p.Classes, admin.Class{
+			Name: c.Name, Weight: c.Weight, Waiting: c.Waiting, Running: c.Running, OldestSeconds: c.Oldest.Seconds(), Share: c.Share, Entitled: c.Entitled,
+		})
 	}
 	for _, s := range led.Suspects {
 		p.Suspects = append(p.Suspects, admin.Suspect{RequestID: s.ID, UserKey: s.User, Model: s.Model, InputTokens: s.InputTokens, At: s.At})
@@ -106,6 +112,7 @@ func backendStatus(s scheduler.BackendStatus, led []capacity.State) admin.Backen
 			continue
 		}
 		b.Slots, b.Running, b.KVHeld = l.Slots, l.Running, int(l.KVHeld)
+		b.KVBudget, b.Beta, b.Rho = int(l.KVBudget), l.Beta, l.Rho
 		if b.Up && !l.Up {
 			b.Up, b.Detail = false, l.Why+", although it answers"
 		}
