@@ -213,6 +213,37 @@ func TestRedisOverTLS(t *testing.T) {
 	}
 }
 
+// TestOneRoundTrip is what a decision is, however many limits somebody has, and a refusal
+// that is remembered is none.
+func TestOneRoundTrip(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	r, direct := NewRedis(RedisConfig{Wait: time.Minute}, dial(t, server.URL())), server.Client(t)
+	h := harness{T: t, Store: r}
+	three := []Charge{on(of(50, time.Hour), 1), on(of(100, 7*day), 1), on(of(1000, 30*day), 1)}
+	h.granted(three...) // the script is sent
+	if err := direct.ConfigResetStat(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for range 49 {
+		h.granted(three...)
+	}
+	for range 50 {
+		h.refused(three...)
+	}
+	stats := direct.InfoMap(t.Context(), "commandstats").Val()["Commandstats"]
+	if got := stats["cmdstat_evalsha"]; !strings.HasPrefix(got, "calls=50,") {
+		t.Errorf("49 that were granted and 50 refusals in a row: %s", got)
+	}
+	for name := range stats {
+		switch strings.TrimPrefix(name, "cmdstat_") {
+		case "evalsha", "time", "get", "set", "info", "config|resetstat", "hello", "client|setname", "client|setinfo":
+		default:
+			t.Errorf("%s was asked for, too", name)
+		}
+	}
+}
+
 // TestValkeyHoldsTheContract where it is installed.
 func TestValkeyHoldsTheContract(t *testing.T) {
 	holdsTheContract(t, redistest.StartProgram(t, "valkey-server").Addr)
