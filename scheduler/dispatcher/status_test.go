@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,6 +19,7 @@ func TestStatus(t *testing.T) {
 		advance(2 * time.Second)
 		h.ask(wish{class: "vip"})
 		advance(time.Second)
+		synctest.Wait() // the tick of this moment is over, for both
 		s, leading := h.dispatchers[0].Status()
 		if !leading {
 			t.Fatal("it leads")
