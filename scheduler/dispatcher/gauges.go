@@ -23,22 +23,22 @@ type gauges struct {
 
 func newGauges() *gauges {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("fairlane_"+name, help, append([]string{"pool"}, labels...), nil)
+		return prometheus.NewDesc(name, help, append([]string{"pool"}, labels...), nil)
 	}
 	return &gauges{
-		depth:    desc("queue_depth", "Requests waiting.", "class"),
-		tokens:   desc("queue_tokens", "Estimated cost that waits, in weighted tokens.", "class"),
-		oldest:   desc("queue_oldest_seconds", "Age of the oldest waiting request.", "class"),
-		running:  desc("running", "Sequences running at the backend for us.", "backend", "class"),
-		slots:    desc("backend_slots", "The concurrency cap in force.", "backend"),
-		kv:       desc("backend_kv_tokens", "KV tokens counted as held.", "backend"),
-		budget:   desc("backend_kv_budget_tokens", "KV tokens that may be held.", "backend"),
-		up:       desc("backend_up", "1, or 0 while unhealthy, draining or broken open.", "backend"),
-		share:    desc("class_share", "Share of the cost delivered over the last minute.", "class"),
-		entitled: desc("class_entitled_share", "The share that the class's weight entitled it to.", "class"),
-		leader:   desc("dispatcher_leader", "1 in the process that holds the pool's lease."),
-		load:     desc("load_level", "How loaded the pool is, 1 to -1 (long idle); limits that follow the load are as written at 0."),
-		beta:     desc("backend_kv_beta", "Part of the KV cache that the controller lets be held.", "backend"),
+		depth:    desc("fairlane_queue_depth", "Requests waiting.", "class"),
+		tokens:   desc("fairlane_queue_tokens", "Estimated cost that waits, in weighted tokens.", "class"),
+		oldest:   desc("fairlane_queue_oldest_seconds", "Age of the oldest waiting request.", "class"),
+		running:  desc("fairlane_running", "Sequences running at the backend for us.", "backend", "class"),
+		slots:    desc("fairlane_backend_slots", "The concurrency cap in force.", "backend"),
+		kv:       desc("fairlane_backend_kv_tokens", "KV tokens counted as held.", "backend"),
+		budget:   desc("fairlane_backend_kv_budget_tokens", "KV tokens that may be held.", "backend"),
+		up:       desc("fairlane_backend_up", "1, or 0 while unhealthy, draining or broken open.", "backend"),
+		share:    desc("fairlane_class_share", "Share of the cost delivered over the last minute.", "class"),
+		entitled: desc("fairlane_class_entitled_share", "The share that the class's weight entitled it to.", "class"),
+		leader:   desc("fairlane_dispatcher_leader", "1 in the process that holds the pool's lease."),
+		load:     desc("fairlane_load_level", "How loaded the pool is, 1 to -1 (long idle); limits that follow the load are as written at 0."),
+		beta:     desc("fairlane_backend_kv_beta", "Part of the KV cache that the controller lets be held.", "backend"),
 		pools:    map[string][]gauge{},
 	}
 }
