@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"fairlane/scheduler/vllm/memnet"
 )
 
 func real(t *testing.T, h http.HandlerFunc, key string) (*Backend, *httptest.Server) {
@@ -183,7 +185,7 @@ func TestOnlyABackendThatHadNothingIsUnreachable(t *testing.T) {
 // the connection.
 func script(t *testing.T, accept ...func(c net.Conn, r *bufio.Reader)) *Backend {
 	t.Helper()
-	m := newMemory()
+	m := memnet.New()
 	go func() {
 		var all sync.WaitGroup
 		defer m.Close()
@@ -199,7 +201,7 @@ func script(t *testing.T, accept ...func(c net.Conn, r *bufio.Reader)) *Backend 
 			})
 		}
 	}()
-	b, err := New(Config{URL: "http://gpu", Dial: m.dial})
+	b, err := New(Config{URL: "http://gpu", Dial: m.Dial})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,11 +324,11 @@ func TestIdleConnectionsAreDroppedBeforeTheBackendDropsThem(t *testing.T) {
 		}
 		for _, step := range []struct {
 			idle  time.Duration
-			dials int32
+			dials int
 		}{{0, 1}, {3900 * time.Millisecond, 1}, {4100 * time.Millisecond, 2}, {time.Second, 2}} {
 			<-time.After(step.idle)
 			do()
-			if n := m.dials.Load(); n != step.dials {
+			if n := m.Dials(); n != step.dials {
 				t.Errorf("after %v idle: %d connections so far, want %d", step.idle, n, step.dials)
 			}
 		}

@@ -1,87 +1,17 @@
 package vllm
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"fairlane/scheduler/vllm/memnet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// memory is a network of one listener, without sockets, so that what waits on
-// it can be tested in a bubble.
-type memory struct {
-	mu    sync.Mutex
-	gone  chan struct{} // nobody listens any more
-	queue chan net.Conn
-	ends  []net.Conn // the server's
-	dials atomic.Int32
-}
-
-func newMemory() *memory {
-	return &memory{gone: make(chan struct{}), queue: make(chan net.Conn)}
-}
-
-func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case m.queue <- far:
-		m.dials.Add(1)
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.ends = append(m.ends, far)
-		return near, nil
-	case <-m.gone:
-		return nil, errors.New("connection refused")
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (m *memory) Accept() (net.Conn, error) {
-	select {
-	case c := <-m.queue:
-		return c, nil
-	case <-m.gone:
-		return nil, net.ErrClosed
-	}
-}
-
-func (m *memory) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	select {
-	case <-m.gone:
-	default:
-		close(m.gone)
-	}
-	return nil
-}
-
-func (m *memory) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
-
-// hangUp closes all connections from the server's side.
-func (m *memory) hangUp() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, c := range m.ends {
-		_ = c.Close()
-	}
-	m.ends = nil
-}
-
-// die is the end of a process: no listener, no connection.
-func (m *memory) die() {
-	_ = m.Close()
-	m.hangUp()
-}
 
 // engine is a backend as a test wants it. Nil: 200.
 type engine struct {
@@ -144,7 +74,7 @@ func status(code int) func(http.ResponseWriter, *http.Request) {
 func silent(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 // serve serves e on m until the test is over.
-func serve(t *testing.T, m *memory, e http.Handler) {
+func serve(t *testing.T, m *memnet.Net, e http.Handler) {
 	t.Helper()
 	srv := &http.Server{Handler: e}
 	go srv.Serve(m)
@@ -155,11 +85,11 @@ func serve(t *testing.T, m *memory, e http.Handler) {
 }
 
 // inMemory is a backend behind a memory network.
-func inMemory(t *testing.T, e http.Handler, change func(*Config)) (*Backend, *memory) {
+func inMemory(t *testing.T, e http.Handler, change func(*Config)) (*Backend, *memnet.Net) {
 	t.Helper()
-	m := newMemory()
+	m := memnet.New()
 	serve(t, m, e)
-	cfg := Config{URL: "http://gpu:8000", Dial: m.dial}
+	cfg := Config{URL: "http://gpu:8000", Dial: m.Dial}
 	if change != nil {
 		change(&cfg)
 	}

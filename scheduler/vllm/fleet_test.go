@@ -8,19 +8,20 @@ import (
 	"testing/synctest"
 
 	"fairlane/scheduler"
+	"fairlane/scheduler/vllm/memnet"
 )
 
 // fleet is a fleet of backends that all are the same engine.
 func fleet(t *testing.T, e *engine) (*Fleet, func(urls ...string) []Config) {
 	t.Helper()
-	m := newMemory()
+	m := memnet.New()
 	serve(t, m, e)
 	f := NewFleet()
 	t.Cleanup(f.Stop)
 	return f, func(urls ...string) []Config {
 		var out []Config
 		for _, u := range urls {
-			out = append(out, Config{URL: u, Dial: m.dial})
+			out = append(out, Config{URL: u, Dial: m.Dial})
 		}
 		return out
 	}

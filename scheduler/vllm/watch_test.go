@@ -15,10 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"fairlane/scheduler"
+	"fairlane/scheduler/vllm/memnet"
 )
 
 // watched starts a backend and counts its changes.
-func watched(t *testing.T, e *engine, change func(*Config)) (*Backend, *memory, *atomic.Int32) {
+func watched(t *testing.T, e *engine, change func(*Config)) (*Backend, *memnet.Net, *atomic.Int32) {
 	t.Helper()
 	b, m := inMemory(t, e, change)
 	var changes atomic.Int32
@@ -138,7 +139,7 @@ func TestASlowAnswerIsNoDeathAtOnce(t *testing.T) {
 func TestADeathIsSeenAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, m, changes := watched(t, &engine{}, nil)
-		m.die()
+		m.Die()
 		s := b.Look(t.Context())
 		if s.Up || !strings.Contains(s.Detail, "not reachable") || changes.Load() != 2 {
 			t.Errorf("got %+v, %d changes", s, changes.Load())

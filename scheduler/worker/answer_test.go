@@ -244,7 +244,7 @@ func TestABackendThatIsKilledWithARequestHasDied(t *testing.T) {
 			h.engine.answer = silence
 			h.grant(func(g *scheduler.Grant) { g.Entry.Stream = streaming })
 			<-time.After(3 * time.Second)
-			h.net.die()
+			h.net.Die()
 			want := fault{Kind: scheduler.EventFault, Sent: true, Died: true, Code: scheduler.CodeBackendFailed}
 			if diff := cmp.Diff(want, faultOf(<-h.leader.ended)); diff != "" {
 				t.Error(diff)
@@ -256,7 +256,7 @@ func TestABackendThatIsKilledWithARequestHasDied(t *testing.T) {
 func TestABackendThatIsAwayHadNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := build(t, nil)
-		h.net.die()
+		h.net.Die()
 		ev, story := h.serve(nil, nil)
 		if diff := cmp.Diff(fault{Kind: scheduler.EventFault, Refused: true, Code: scheduler.CodeBackendFailed}, faultOf(ev)); diff != "" || story != "" {
 			t.Error(diff, story)
@@ -284,7 +284,7 @@ func TestAConnectionThatWasClosedIsNoDeath(t *testing.T) {
 			t.Errorf("got %+v, %s", ev, story)
 		}
 
-		h.engine.answer = func(http.ResponseWriter, *http.Request) { h.net.die() }
+		h.engine.answer = func(http.ResponseWriter, *http.Request) { h.net.Die() }
 		h.grant(nil)
 		if diff := cmp.Diff(fault{Kind: scheduler.EventFault, Sent: true, Code: scheduler.CodeBackendFailed}, faultOf(<-h.leader.ended)); diff != "" {
 			t.Error(diff)

@@ -125,7 +125,7 @@ func TestACancelAtADeathIsACancel(t *testing.T) {
 		if err := h.w.Cancel(t.Context(), g.Entry.ID, g.Fence); err != nil {
 			t.Error(err)
 		}
-		h.net.die()
+		h.net.Die()
 		if ev := <-h.leader.ended; ev.Kind != scheduler.EventCancelled || ev.Died {
 			t.Errorf("got %+v", ev)
 		}

@@ -1,76 +1,11 @@
 package worker
 
 import (
-	"context"
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"sync"
 	"time"
 )
-
-// memory is a network of one listener, without sockets.
-type memory struct {
-	mu    sync.Mutex
-	gone  chan struct{}
-	queue chan net.Conn
-	ends  []net.Conn // the server's
-}
-
-func newMemory() *memory { return &memory{gone: make(chan struct{}), queue: make(chan net.Conn)} }
-
-func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case <-m.gone:
-		return nil, errors.New("connection refused")
-	default:
-	}
-	select {
-	case m.queue <- far:
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.ends = append(m.ends, far)
-		return near, nil
-	case <-m.gone:
-		return nil, errors.New("connection refused")
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (m *memory) Accept() (net.Conn, error) {
-	select {
-	case c := <-m.queue:
-		return c, nil
-	case <-m.gone:
-		return nil, net.ErrClosed
-	}
-}
-
-func (m *memory) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
-
-func (m *memory) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	select {
-	case <-m.gone:
-	default:
-		close(m.gone)
-	}
-	return nil
-}
-
-// die is the end of the backend's process.
-func (m *memory) die() {
-	_ = m.Close()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, c := range m.ends {
-		_ = c.Close()
-	}
-}
 
 // engine is a backend as a test wants it.
 type engine struct {

@@ -16,6 +16,7 @@ import (
 
 	"fairlane/scheduler"
 	"fairlane/scheduler/vllm"
+	"fairlane/scheduler/vllm/memnet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -224,7 +225,7 @@ type house struct {
 	w       *Worker
 	fleet   *vllm.Fleet
 	engine  *engine
-	net     *memory
+	net     *memnet.Net
 	proxy   *proxy
 	proxies map[string]*proxy
 	leader  *leader
@@ -241,12 +242,12 @@ func (h *house) Dispatcher(string) scheduler.Dispatcher { return h.leader }
 // one event, when the test is over.
 func build(t *testing.T, change func(*Config)) *house {
 	t.Helper()
-	h := &house{t: t, engine: &engine{}, net: newMemory(), leader: &leader{ended: make(chan scheduler.Event, 1000)}, fleet: vllm.NewFleet()}
+	h := &house{t: t, engine: &engine{}, net: memnet.New(), leader: &leader{ended: make(chan scheduler.Event, 1000)}, fleet: vllm.NewFleet()}
 	h.proxy = &proxy{t: t, shake: goAhead, frames: map[scheduler.Fence][]scheduler.Frame{}}
 	h.proxies = map[string]*proxy{"px": h.proxy}
 	srv := &http.Server{Handler: h.engine}
 	go srv.Serve(h.net)
-	if err := h.fleet.Apply("main", []vllm.Config{{URL: gpu, Dial: h.net.dial, APIKey: "secret"}}); err != nil {
+	if err := h.fleet.Apply("main", []vllm.Config{{URL: gpu, Dial: h.net.Dial, APIKey: "secret"}}); err != nil {
 		t.Fatal(err)
 	}
 	cfg := Config{ID: "w1", Fleet: h.fleet, Bus: h, Pools: map[string]Pool{"main": {FirstByte: 10 * time.Second, Idle: 5 * time.Second, Total: time.Minute}}}

@@ -139,7 +139,7 @@ func play(t *testing.T, w world) (complaint string) {
 			t.Cleanup(func() { timer.Stop() })
 		}
 	}
-	soon(w.dies, h.net.die)
+	soon(w.dies, h.net.Die)
 	soon(w.proxyDies, func() {
 		h.proxy.set(func(p *proxy) { p.ping = func(context.Context) error { return scheduler.ErrNoResponder } })
 	})

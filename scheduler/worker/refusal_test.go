@@ -101,7 +101,7 @@ func TestNoMessageTellsWhereTheBackendIs(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := build(t, nil)
 				if tc.dead {
-					h.net.die()
+					h.net.Die()
 				}
 				answer := silence
 				if tc.answer != nil {

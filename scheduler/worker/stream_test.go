@@ -215,7 +215,7 @@ func TestABackendThatDiesInAStream(t *testing.T) {
 	for name, last := range map[string]string{"": "err backend_failed failed", "data: " + engineDied + "\n\n" + done: "end failed"} {
 		synctest.Test(t, func(t *testing.T) {
 			h := build(t, nil)
-			h.engine.answer = then(sse(textChunk), after(time.Second), sse(name), func(http.ResponseWriter, *http.Request) { h.net.die() })
+			h.engine.answer = then(sse(textChunk), after(time.Second), sse(name), func(http.ResponseWriter, *http.Request) { h.net.Die() })
 			g := h.grant(nil)
 			ev := <-h.leader.ended
 			if ev.Kind != scheduler.EventEnd || ev.Outcome != scheduler.Failed || !ev.Died || ev.Answered {
