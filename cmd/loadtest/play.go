@@ -42,14 +42,14 @@ func (c *playCmd) workload() (*simulate.Workload, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Duration > 0 {
+	if c.Duration != 0 {
 		load.Duration = c.Duration
 	}
 	if took := load.Warmup + load.Duration; took > c.Longest {
 		return nil, fmt.Errorf("the workload takes %s, longer than %s; give it a --duration", took, c.Longest)
 	}
 	load.Bounded = true
-	return load, nil
+	return load, load.Validate()
 }
 
 // play plays the workload, and simulates it.

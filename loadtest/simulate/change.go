@@ -151,7 +151,7 @@ func (r *Report) seeds() string {
 	case x.Seeds > 1:
 		return fmt.Sprintf("%d seeds from %d: medians, with what was seen in brackets; a change is told if it is beyond that", x.Seeds, x.Seed)
 	case len(r.Runs) > 1 && !r.recorded:
-		return fmt.Sprintf("seed %d: small differences may be chance, --seeds 5 tells", x.Seed)
+		return fmt.Sprintf("seed %d: small differences may be chance, which several seeds tell", x.Seed)
 	default:
 		return fmt.Sprintf("seed %d", x.Seed)
 	}

@@ -74,7 +74,7 @@ func TestSeedsAreTold(t *testing.T) {
 	t.Parallel()
 	w := load(t, "twelve-users")
 	w.Duration = 20 * time.Second
-	for seeds, want := range map[int]string{1: "--seeds", 2: "2 seeds from 1: medians, with what was seen in brackets"} {
+	for seeds, want := range map[int]string{1: "seed 1: small differences may be chance", 2: "2 seeds from 1: medians, with what was seen in brackets"} {
 		var runs []*Result
 		for _, p := range []Policy{Fair, FCFS} {
 			r, err := Repeat(t.Context(), w, SetupOf(w), p, seeds)

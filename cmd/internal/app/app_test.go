@@ -62,6 +62,9 @@ func TestEmulatedFromNothing(t *testing.T) {
 	if strings.Contains(in.log.String(), "hello") {
 		t.Error("the log holds the prompt")
 	}
+	if got := get(t, in.app.AdminURL()+"/"); !strings.Contains(got.body, "Pool main") || !strings.Contains(got.body, "standard") {
+		t.Errorf("the page: %d %s", got.status, got.body)
+	}
 	if got := get(t, in.app.EdgeURL()+"/readyz"); got.status != http.StatusOK {
 		t.Errorf("/readyz answers %d %s", got.status, got.body)
 	}

@@ -44,6 +44,9 @@ load: {kv_low: 0.01, kv_high: 1, wait_low: 1ms, wait_high: %s}
 	}
 	leader.write(fmt.Sprintf(config, "2ms"))
 	leader.app.Reload()
+	if page := get(t, edges[0].app.AdminURL()+"/"); !strings.Contains(page.body, "Another process leads this pool") {
+		t.Errorf("the page of an edge: %d %s", page.status, page.body)
+	}
 	leader.until("the level rises", func() bool { v := leader.metric(`fairlane_load_level{pool="main"}`); return v != "0" && v != "" })
 	for _, e := range edges {
 		e.until("the factor falls", func() bool {
@@ -60,9 +63,13 @@ load: {kv_low: 0.01, kv_high: 1, wait_low: 1ms, wait_high: %s}
 		t.Fatalf("%d %s", a.status, a.body)
 	}
 	var q quota.InForce
-	edges[0].look("/api/v1/quotas?of=bob", &q)
-	if b := q.Buckets[0]; b.Limits != "700/minute" || b.Written != "" {
-		t.Errorf("an admin set 700/minute, in force is %+v", b)
+	edges[0].until("what an admin set is in force", func() bool {
+		q = quota.InForce{}
+		edges[0].look("/api/v1/quotas?of=bob", &q)
+		return q.Buckets[0].Limits == "700/minute"
+	})
+	if b := q.Buckets[0]; b.Written != "" {
+		t.Errorf("what an admin set follows the load: %+v", b)
 	}
 	close(release)
 	for range edges {
