@@ -53,7 +53,7 @@ func startSentinel(t testing.TB, monitor string) *Server {
 		dir := t.TempDir()
 		s := &Server{t: t, program: "redis-server", args: withPorts(t, []string{filepath.Join(dir, "sentinel.conf"), "--sentinel", "--port", Port})}
 		s.Addr = "127.0.0.1:" + s.Argument("--port")
-		conf := fmt.Sprintf("bind 127.0.0.1\ndir %s\n%ssentinel down-after-milliseconds %s 1000\nsentinel failover-timeout %[3]s 5000\n", dir, monitor, Name)
+		conf := fmt.Sprintf("bind 127.0.0.1\ndir %s\n%ssentinel down-after-milliseconds %s 1000\nsentinel failover-timeout %[3]s 2000\n", dir, monitor, Name)
 		if err := os.WriteFile(s.args[0], []byte(conf), 0o600); err != nil {
 			t.Fatal(err)
 		}
