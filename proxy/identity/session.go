@@ -14,6 +14,7 @@ import (
 )
 
 const (
+	sessionWait    = 3 * time.Second  // of a request whose session is not known
 	sessionFresh   = time.Minute      // so long a session is not asked about again: no longer lives one that was ended
 	sessionGood    = 5 * time.Minute  // while Open WebUI does not answer
 	strangerFresh  = 10 * time.Second // of a token that Open WebUI does not know
@@ -49,7 +50,7 @@ type sessions struct {
 }
 
 func newSessions(url string, client *http.Client, tell func(error)) *sessions {
-	s := &sessions{url: strings.TrimRight(url, "/"), client: *client, memo: newMemo[session](patience, tell)}
+	s := &sessions{url: strings.TrimRight(url, "/"), client: *client, memo: newMemo[session](sessionWait, tell)}
 	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	s.client.Jar = nil // an answer sets cookies
 	s.flow.name = "openwebui-session"
