@@ -69,7 +69,7 @@ func TestAStepTakesWhatWasMeasured(t *testing.T) {
 	}
 }
 
-func TestTinyCPUMakesSixThousandTokensASecond(t *testing.T) {
+func TestTinyCPUMakesThreeThousandTokensASecond(t *testing.T) {
 	e := newEngine(t, Config{Profile: TinyCPU()})
 	for i := range 8 {
 		add(t, e, Request{ID: uint64(i), Prompt: 20, Output: 500})
@@ -82,7 +82,7 @@ func TestTinyCPUMakesSixThousandTokensASecond(t *testing.T) {
 		took += st.Took
 		tokens += st.Decode
 	}
-	if rate := float64(tokens) / took.Seconds(); rate < 5500 || rate > 6500 {
+	if rate := float64(tokens) / took.Seconds(); rate < 2900 || rate > 3300 {
 		t.Errorf("%.0f tokens/s", rate)
 	}
 }
