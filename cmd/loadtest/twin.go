@@ -71,15 +71,15 @@ const (
 	paceDuration = 12 * time.Second
 )
 
-// paceOf is a workload that shows the pace of a backend: all slots in use, by short
-// prompts and answers of one length.
+// paceOf is a workload that shows the pace of a backend and of what stands around it:
+// all slots in use, by prompts of a few tokens and answers as the workload's, so that
+// as many requests a second begin and end.
 func paceOf(load *simulate.Workload) *simulate.Workload {
-	class := load.Users[0].Class
-	fixed := func(n float64) simulate.Lengths { return simulate.Lengths{Fixed: n} }
+	like := &load.Users[0]
 	return &simulate.Workload{
 		Name: "pace", Seed: load.Seed, Warmup: paceWarmup, Duration: paceDuration, Bounded: true, GPU: load.GPU, Classes: load.Classes,
 		Users: []simulate.User{{
-			Name: "pace", Class: class, Weight: 1, Endpoint: "completions", Input: fixed(20), Output: fixed(200),
+			Name: "pace", Class: like.Class, Weight: 1, Endpoint: "completions", Input: simulate.Lengths{Fixed: 20}, Output: like.Output,
 			Load: simulate.Load{Outstanding: load.GPU.Slots},
 		}},
 	}

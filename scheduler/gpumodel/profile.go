@@ -91,8 +91,8 @@ func RTX3060() Profile {
 // hour to hour; what the figures tell is what costs how much beside what.
 func TinyCPU() Profile {
 	return Profile{
-		Name: "tiny-cpu", Base: 1900 * time.Microsecond, PerPrefillToken: 9 * time.Microsecond, PerPrefillPair: 13 * time.Nanosecond,
-		PerSequence: 65 * time.Microsecond, PerContextToken: 150 * time.Nanosecond, APIOverhead: 3500 * time.Microsecond,
+		Name: "tiny-cpu", Base: 1900 * time.Microsecond, PerPrefillToken: 8 * time.Microsecond, PerPrefillPair: 13 * time.Nanosecond,
+		PerSequence: 65 * time.Microsecond, PerContextToken: 100 * time.Nanosecond, APIOverhead: 5000 * time.Microsecond,
 		KVTokens: 2_097_152, BlockSize: 128, MaxNumSeqs: 8, PrefillBudget: 2048, MaxModelLen: 32768,
 	}
 }
