@@ -93,6 +93,13 @@ func (p adminPort) place(w *cli.World) (base, token string, err error) {
 	return cmp.Or(base, "http://"+local(cfg.Admin.Listen)), token, nil
 }
 
+// printJSON is for programs, and for people who look at it.
+func printJSON(out io.Writer, v any) error {
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
 // table prints rows under a head.
 func table(out io.Writer, head string, rows func(io.Writer)) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

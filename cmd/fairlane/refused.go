@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -30,9 +29,7 @@ func (c *refusedCmd) Run(w *cli.World) error {
 		return err
 	}
 	if c.JSON {
-		enc := json.NewEncoder(w.Stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(list)
+		return printJSON(w.Stdout, list)
 	}
 	if len(list.Users) == 0 {
 		_, err := fmt.Fprintf(w.Stdout, "Nobody was refused in the last %s.\n", list.Window)

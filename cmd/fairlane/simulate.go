@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -185,7 +184,5 @@ func (c *simulateCmd) print(w io.Writer, r *simulate.Report) error {
 	if !c.JSON {
 		return r.Table(w)
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
+	return printJSON(w, r)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -33,9 +32,7 @@ func (c *whyCmd) Run(w *cli.World) error {
 		return err
 	}
 	if c.JSON {
-		enc := json.NewEncoder(w.Stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(list)
+		return printJSON(w.Stdout, list)
 	}
 	if len(list.Receipts) == 0 {
 		return fmt.Errorf("there is no receipt of %q: see --last, and history.receipts for how long they are kept", c.Who)

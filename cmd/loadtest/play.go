@@ -90,7 +90,18 @@ func (c *playCmd) game() play.Config {
 // stage starts an emulated vLLM and fairlane in front of it, with what the
 // workload says of its users as the policy.
 func (c *playCmd) stage(ctx context.Context, w *cli.World, load *simulate.Workload) (stop func(), err error) {
-	gpu := vllmsim.Config{Profile: load.GPU.Profile}
+	s, err := emulated(ctx, w, load, 1)
+	if err != nil {
+		return nil, err
+	}
+	c.Base, c.VLLM = s.app.EdgeURL(), s.gpu
+	return s.stop, nil
+}
+
+// emulated is an emulated vLLM as the workload has it, at so many times its pace, and
+// fairlane in front of it.
+func emulated(ctx context.Context, w *cli.World, load *simulate.Workload, speed float64) (*stage, error) {
+	gpu := vllmsim.Config{Profile: load.GPU.Profile, Speed: speed}
 	if load.GPU.KVTokens > 0 {
 		profile, err := gpumodel.ProfileByName(load.GPU.Profile)
 		if err != nil {
@@ -98,12 +109,7 @@ func (c *playCmd) stage(ctx context.Context, w *cli.World, load *simulate.Worklo
 		}
 		gpu.KVBlocks = load.GPU.KVTokens / profile.BlockSize
 	}
-	s, err := raise(ctx, w, gpu, func(dir, backend string) string { return installation(dir, backend, load) })
-	if err != nil {
-		return nil, err
-	}
-	c.Base, c.VLLM = s.app.EdgeURL(), s.gpu
-	return s.stop, nil
+	return raise(ctx, w, gpu, func(dir, backend string) string { return installation(dir, backend, load) })
 }
 
 // installation is a configuration that says of the users what the workload says.

@@ -7,7 +7,6 @@ import (
 	"fairlane/cmd/internal/cli"
 	"fairlane/loadtest/play"
 	"fairlane/loadtest/simulate"
-	"fairlane/loadtest/vllmsim"
 )
 
 // longestTwin bounds how long one of the two is played to.
@@ -94,8 +93,7 @@ func (c *twinCmd) real(w *cli.World, load *simulate.Workload) (*simulate.Result,
 }
 
 func (c *twinCmd) emulated(w *cli.World, load *simulate.Workload, speed float64) (*simulate.Result, error) {
-	gpu := vllmsim.Config{Profile: load.GPU.Profile, Speed: speed}
-	s, err := raise(w.Ctx, w, gpu, func(dir, backend string) string { return installation(dir, backend, load) })
+	s, err := emulated(w.Ctx, w, load, speed)
 	if err != nil {
 		return nil, err
 	}

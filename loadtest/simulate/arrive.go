@@ -167,9 +167,7 @@ func (p *play) hopeless(j *job) scheduler.Reason {
 	if p.policy != Fair || j.entry.Deadline.IsZero() || !p.drain.Sure() {
 		return ""
 	}
-	o := p.d.Queue.Outlook(&j.req)
-	more := p.d.Overrun(j.entry.User, o.AheadCost)
-	o.AheadCost += more
+	o, more := p.d.Outlook(&j.req, j.entry.User)
 	why, _, _ := p.drain.Hopeless(&o, p.waiting+more, j.who.maxWait)
 	return why
 }

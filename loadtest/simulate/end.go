@@ -131,14 +131,14 @@ func (p *play) leave(ticket int) {
 
 // abort ends a request that runs.
 func (p *play) abort(j *job) {
-	u := scheduler.Usage{Input: j.run.Input.Tokens, Cached: j.run.Input.Cached, Output: j.machine.generated(j)}
+	j.run.Generated = j.machine.generated(j)
 	id := j.ids
 	for range j.want.sequences {
 		j.machine.engine.Abort(id)
 		delete(j.machine.jobs, id)
 		id++
 	}
-	p.delivered(j, p.d.Settle(p.time(), &j.req, &j.run, u, false))
+	p.delivered(j, p.d.Settle(p.time(), &j.req, &j.run, j.run.Spent(), false))
 	p.landed(j)
 }
 

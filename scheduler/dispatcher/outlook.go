@@ -47,9 +47,7 @@ func (l *leader) where(ids []string) []scheduler.Notice {
 
 // outlook is how an item stands, and the cost of all that waits.
 func (l *leader) outlook(it *item) (*fairqueue.Outlook, fairqueue.Cost) {
-	o := l.turn.Queue.Outlook(&it.req)
-	more := l.turn.Overrun(it.entry.User, o.AheadCost)
-	o.AheadCost += more
+	o, more := l.turn.Outlook(&it.req, it.entry.User)
 	return &o, l.waiting() + more
 }
 

@@ -57,7 +57,7 @@
 // A mean knows nothing of what somebody has just begun to ask for. A request in flight
 // that has made g tokens of E expected ones, g > E, is expected to make 1.5·g,
 // at most its max_tokens. By as much as a user's requests in flight cost more than was
-// expected, so do those of the user that wait ([Decider.Overrun]), and no slot is
+// expected, so do those of the user that wait ([Decider.Outlook]), and no slot is
 // expected to become free before the first in flight is over ([Decider.Foresee]). Early
 // refusals reckon with the same figures. Charges do not: they follow what was made.
 //

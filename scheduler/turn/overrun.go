@@ -45,12 +45,13 @@ func outgrown(e *scheduler.Entry, expected, made int) int {
 	return max(total, made)
 }
 
-// Overrun is what is to be added to the cost of a user's waiting requests, which was
-// estimated when they came.
-func (d *Decider) Overrun(user string, ahead fairqueue.Cost) fairqueue.Cost {
-	x := d.overruns[user]
-	if x.shown <= x.expected {
-		return 0
+// Outlook is how a waiting request stands. more is what was added to the cost that is
+// ahead of it in its flow, for what its user's answers in flight show.
+func (d *Decider) Outlook(r *fairqueue.Request, user string) (o fairqueue.Outlook, more fairqueue.Cost) {
+	o = d.Queue.Outlook(r)
+	if x := d.overruns[user]; x.shown > x.expected {
+		more = fairqueue.Cost(float64(o.AheadCost) * (float64(x.shown)/float64(x.expected) - 1))
 	}
-	return fairqueue.Cost(float64(ahead) * (float64(x.shown)/float64(x.expected) - 1))
+	o.AheadCost += more
+	return o, more
 }
