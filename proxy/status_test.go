@@ -36,6 +36,14 @@ func openWebUI(f *fakes) {
 	}
 }
 
+// watched is the one call of somebody who looks at a chat there.
+func watched(f *fakes) *fakeCall {
+	openWebUI(f)
+	call := newFakeCall()
+	f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) { return call, nil }
+	return call
+}
+
 func said(text string) string   { return string(openai.StatusEvent(text, false)) }
 func hidden(text string) string { return string(openai.StatusEvent(text, true)) }
 
@@ -153,9 +161,7 @@ func TestStatusVanishesAgainAtTheEnd(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				f := newFakes()
-				openWebUI(f)
-				call := newFakeCall()
-				f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) { return call, nil }
+				call := watched(f)
 				c, _ := start(t, f.server(t, Config{QueueStatus: QueueStatus{OpenWebUI: true, After: time.Second}}))
 				go play(call, tt.steps...)
 				if diff := cmp.Diff(said(first)+hidden(first)+tt.want, readAll(t, post(t, c, chatPath, streamBody).Body)); diff != "" {
@@ -263,9 +269,7 @@ func TestDrainEndsWhoWaitsAgain(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				f := newFakes()
-				openWebUI(f)
-				call := newFakeCall()
-				f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) { return call, nil }
+				call := watched(f)
 				s := f.server(t, Config{QueueStatus: tt.status})
 				c, _ := start(t, s)
 				began := time.Now()
@@ -338,9 +342,7 @@ func TestStatusesKeepTheirRules(t *testing.T) {
 func playStatuses(t *testing.T, steps []any, after, drains time.Duration) {
 	t.Helper()
 	f := newFakes()
-	openWebUI(f)
-	call := newFakeCall()
-	f.submit = func(context.Context, *scheduler.Submission) (scheduler.Call, error) { return call, nil }
+	call := watched(f)
 	s := f.server(t, Config{Grace: time.Second, QueueStatus: QueueStatus{Heartbeat: 10 * time.Second, OpenWebUI: true, After: after}})
 	c, _ := start(t, s)
 	began := time.Now()

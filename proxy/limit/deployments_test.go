@@ -166,11 +166,7 @@ func TestSentinelsPutAnotherInItsPlace(t *testing.T) {
 	r.Stop()
 	mu.Lock()
 	defer mu.Unlock()
-	for i, up := range heard {
-		if up != (i%2 == 1) {
-			t.Errorf("what was told: %v", heard)
-		}
-	}
+	downAndUp(t, heard)
 }
 
 // TestRedisOverTLS believes a server by the CA that is configured, and says so where

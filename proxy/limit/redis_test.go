@@ -261,6 +261,12 @@ func TestRedisThatHangs(t *testing.T) {
 	r.Stop()
 	mu.Lock()
 	defer mu.Unlock()
+	downAndUp(t, heard)
+}
+
+// downAndUp checks that a store told in turn that its server is away and that it is back.
+func downAndUp(t *testing.T, heard []bool) {
+	t.Helper()
 	for i, up := range heard {
 		if up != (i%2 == 1) {
 			t.Errorf("what was told: %v", heard)

@@ -6,22 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"fairlane/proxy/limit/redistest"
 )
 
 // TestAQuotaHoldsForSomebodyWhoNeverCame in every process, with the first request:
 // set by redis-cli, and by the admin API of another one.
 func TestAQuotaHoldsForSomebodyWhoNeverCame(t *testing.T) {
-	server := redistest.Start(t)
-	db := redis.NewClient(&redis.Options{Addr: server.Addr})
-	defer db.Close()
-	m := newModel(t, whole)
-	config := m.pool(8) + "policy: [{limits: 1000/minute}]\nsizes: {light: {limits: ''}}\nredis: {url: '" + server.URL() + "'}\n"
-	a, b := install(t, config), install(t, config)
-	a.ready()
-	b.ready()
+	a, b, db := twoOverRedis(t, redistest.Start(t))
 	a.may("somebody", "1000") // both have looked through all that there is
 	b.may("somebody", "1000")
 	db.Set(t.Context(), "rate_limit:user:fresh", "2/hour", 0)

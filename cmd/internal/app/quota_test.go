@@ -34,17 +34,22 @@ func (in *installation) may(who, limit string) {
 	in.until(who+" may send "+limit, func() bool { return in.asks(who).header.Get("X-Ratelimit-Limit-Requests") == limit })
 }
 
+// twoOverRedis are two processes that share a server, which db asks.
+func twoOverRedis(t *testing.T, server *redistest.Server) (a, b *installation, db *redis.Client) {
+	t.Helper()
+	m := newModel(t, whole)
+	config := m.pool(8) + "policy: [{limits: 1000/minute}]\nsizes: {light: {limits: ''}}\nredis: {url: '" + server.URL() + "'}\n"
+	a, b = install(t, config), install(t, config)
+	a.ready()
+	b.ready()
+	return a, b, server.Client(t)
+}
+
 // TestAQuotaInRedisHoldsInAllProcesses sets one by hand, as redis-cli does, and
 // takes it away.
 func TestAQuotaInRedisHoldsInAllProcesses(t *testing.T) {
 	server := redistest.Start(t)
-	db := redis.NewClient(&redis.Options{Addr: server.Addr})
-	defer db.Close()
-	m := newModel(t, whole)
-	config := m.pool(8) + "policy: [{limits: 1000/minute}]\nsizes: {light: {limits: ''}}\nredis: {url: '" + server.URL() + "'}\n"
-	a, b := install(t, config), install(t, config)
-	a.ready()
-	b.ready()
+	a, b, db := twoOverRedis(t, server)
 	a.may("alice", "1000")
 	b.may("alice", "1000")
 	db.Set(t.Context(), "rate_limit:user:alice", "2/minute", 0)
